@@ -1,0 +1,1 @@
+//! The embedded gateway's queue, seen from a worker process.

@@ -1,0 +1,100 @@
+//! The queue of tasks: one trait, one file per kind. A URL picks the kind.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+pub use proto::internal::v1::Task;
+
+use crate::Result;
+
+mod broker;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod memory;
+
+
+
+
+/// A task after this many deliveries without an ack is dead-lettered (DESIGN section 5).
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// At-least-once delivery of tasks under leases.
+///
+/// Every kind passes `queue/contract.rs`. Any of these futures may be dropped: an effect that was
+/// not confirmed may or may not have happened, and no delivery is lost (its lease ends and it
+/// comes back).
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Adds tasks, all or none. An empty call does nothing. A full queue answers `QueueFull`.
+    async fn send(&self, tasks: Vec<Task>) -> Result<()>;
+
+    /// Waits up to `wait` for at least one task, then answers at once with what is there, oldest
+    /// first within a priority, interactive before batch. Empty when the wait is over.
+    async fn receive(&self, receive: Receive) -> Result<Vec<Delivery>>;
+
+    /// Extends leases to `by` from now. Answers with those that had ended: their tasks may be
+    /// with another worker, so stop working on them. An empty call does nothing.
+    async fn extend(&self, leases: &[Lease], by: Duration) -> Result<Vec<Lease>>;
+
+    /// Done: the tasks never come back. An ended or repeated lease is not an error and does
+    /// nothing.
+    async fn ack(&self, leases: &[Lease]) -> Result<()>;
+
+    /// Makes the tasks visible again at once, as their next attempt. An ended or repeated lease
+    /// is not an error and does nothing.
+    async fn release(&self, leases: &[Lease]) -> Result<()>;
+
+    /// Gives back what was handed over and not yet returned by `receive`. After it returns, no
+    /// task is leased to this receiver but those it holds. The next `receive` starts again.
+    async fn stop_receiving(&self) -> Result<()>;
+
+    /// How many tasks there are.
+    async fn counts(&self) -> Result<Counts>;
+
+    /// The tasks that ended after [`ATTEMPTS_MAX`] deliveries, as a queue of their own. `None`
+    /// where they can't be read from here.
+    fn dead_letters(&self) -> Option<Arc<dyn Queue>>;
+}
+
+/// What a `receive` asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Receive {
+    pub max: NonZeroU32,
+    pub wait: Duration,
+    pub lease: Duration,
+}
+
+/// A task handed to a worker under a lease.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub task: Task,
+    pub lease: Lease,
+    /// 1 = first.
+    pub attempt: u32,
+}
+
+/// The right to work on one delivery until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease(pub(crate) String);
+
+impl Lease {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Lease {
+    fn from(token: String) -> Self {
+        Self(token)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting to be received.
+    pub visible: u64,
+    /// With a worker.
+    pub leased: u64,
+    /// Of the visible ones; zero when there are none.
+    pub oldest_age: Duration,
+}
