@@ -267,7 +267,11 @@ impl Error {
     /// The sentence for the caller, without what was being done and without the cause: it may
     /// name our machines or files.
     pub fn message(&self) -> &str {
-        if self.0.message.is_empty() { "a fault inside the service; the log has the cause" } else { &self.0.message }
+        if self.0.message.is_empty() {
+            "a fault inside the service; the log has the cause"
+        } else {
+            &self.0.message
+        }
     }
 
     pub fn metadata(&self) -> &BTreeMap<String, String> {

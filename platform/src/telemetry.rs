@@ -18,7 +18,13 @@ pub enum LogFormat {
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogOptions {
     /// What to log: a level, or `target=level` parts with commas (as in RUST_LOG, which also works)
-    #[arg(long = "log", env = "DUNLIN_LOG", default_value = "info", value_name = "FILTER", help_heading = "Logs")]
+    #[arg(
+        long = "log",
+        env = "DUNLIN_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        help_heading = "Logs"
+    )]
     pub filter: String,
     /// How log lines look
     #[arg(long, env = "DUNLIN_LOG_FORMAT", default_value = "auto", value_enum, help_heading = "Logs")]

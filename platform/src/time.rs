@@ -37,5 +37,7 @@ pub fn since(time: &Timestamp) -> Duration {
 
 /// The time `after` from now.
 pub fn in_future(after: Duration) -> Timestamp {
-    SystemTime::now().checked_add(after).map_or(Timestamp { seconds: 253_402_300_799, nanos: 0 }, Timestamp::from)
+    SystemTime::now()
+        .checked_add(after)
+        .map_or(Timestamp { seconds: 253_402_300_799, nanos: 0 }, Timestamp::from)
 }

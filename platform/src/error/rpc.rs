@@ -37,12 +37,11 @@ impl Error {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        let mut status =
-            Self::with_error_details(error.kind().code(), error.message(), error.details());
+        let mut status = Self::with_error_details(error.kind().code(), error.message(), error.details());
         if let Some(after) = error.retry_after() {
             // gRPC A6: a client whose retry policy is on waits this long before it tries again.
-            let millis = tonic::metadata::MetadataValue::from(after.as_millis().min(u128::from(u64::MAX)) as u64);
-            status.metadata_mut().insert("grpc-retry-pushback-ms", millis);
+            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            status.metadata_mut().insert("grpc-retry-pushback-ms", millis.into());
         }
         status
     }
@@ -86,8 +85,7 @@ pub fn from_rpc_status(status: &pb::Status) -> Error {
             }
             "type.googleapis.com/google.rpc.RetryInfo" => {
                 if let Ok(info) = pb::RetryInfo::decode(any.value.as_slice()) {
-                    error.0.retry_after =
-                        info.retry_delay.and_then(|delay| Duration::try_from(delay).ok());
+                    error.0.retry_after = info.retry_delay.and_then(|delay| Duration::try_from(delay).ok());
                 }
             }
             _ => {}

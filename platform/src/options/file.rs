@@ -102,7 +102,8 @@ impl File {
 
 fn set(command: &mut Command, key: &str, value: &DeValue<'_>, at: &str, problems: &mut Problems) {
     let long = key.replace('_', "-");
-    let known = command.get_arguments().find(|argument| argument.get_long() == Some(&long) && long != "config");
+    let known =
+        command.get_arguments().find(|argument| argument.get_long() == Some(&long) && long != "config");
     let Some(argument) = known else {
         let names = command.get_arguments().filter_map(Arg::get_long).filter(|name| *name != "config");
         let names = names.collect::<Vec<_>>().join(", ");
@@ -118,7 +119,8 @@ fn set(command: &mut Command, key: &str, value: &DeValue<'_>, at: &str, problems
     let values: Vec<&'static OsStr> =
         // Options are read once in a process, and clap keeps defaults for its lifetime.
         values.into_iter().map(|value| &*Box::leak(OsString::from(value).into_boxed_os_str())).collect();
-    *command = std::mem::take(command).mut_arg(id, |argument| argument.default_values(values).required(false));
+    *command =
+        std::mem::take(command).mut_arg(id, |argument| argument.default_values(values).required(false));
 }
 
 /// The value as flags spell it; an array only where a flag may be repeated.

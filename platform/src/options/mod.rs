@@ -78,7 +78,7 @@ pub fn try_load<T: CommandFactory + FromArgMatches + Check>(
         command = file.apply(command, section, &mut problems);
     }
     let from_file = !problems.is_empty();
-    let parsed = parse_all(command, arguments, &mut problems);
+    let parsed = parse_all(command, &T::command(), arguments, &mut problems);
     let only_usage = !from_file && parsed.only_usage;
     let options = parsed.matches.and_then(|matches| match T::from_arg_matches(&matches) {
         Ok(options) => Some(options),
@@ -87,17 +87,14 @@ pub fn try_load<T: CommandFactory + FromArgMatches + Check>(
             None
         }
     });
+    let before = problems.0.len();
     if let Some(options) = options {
+        options.check(&mut problems);
         if problems.is_empty() {
-            options.check(&mut problems);
-            if problems.is_empty() {
-                return Ok(options);
-            }
-        } else {
-            options.check(&mut problems);
+            return Ok(options);
         }
-        return Err(failure(&problems, exit::CONFIG));
     }
+    let only_usage = only_usage && problems.0.len() == before;
     Err(failure(&problems, if only_usage { exit::USAGE } else { exit::CONFIG }))
 }
 
@@ -114,7 +111,12 @@ struct Parsed {
 
 /// Parses; at each mistake notes it, takes the wrong value out of its source and goes on, so that
 /// all mistakes are found.
-fn parse_all(mut command: Command, mut arguments: Vec<OsString>, problems: &mut Problems) -> Parsed {
+fn parse_all(
+    mut command: Command,
+    original: &Command,
+    mut arguments: Vec<OsString>,
+    problems: &mut Problems,
+) -> Parsed {
     /// Each round takes out a flag, a variable or a file's value; this is far more than there are.
     const ROUNDS_MAX: usize = 200;
     let mut only_usage = true;
@@ -136,7 +138,7 @@ fn parse_all(mut command: Command, mut arguments: Vec<OsString>, problems: &mut 
             _ => String::new(),
         };
         let flag = name.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
-        match take_out(&mut command, &mut arguments, &flag) {
+        match take_out(&mut command, original, &mut arguments, &flag) {
             Some(source) => {
                 only_usage &= source == Source::Flag;
                 problems.0.push(format!("{}{}", first_sentence(&error), source));
@@ -168,7 +170,12 @@ impl fmt::Display for Source {
 }
 
 /// Takes the value of `--flag` out of where it came from.
-fn take_out(command: &mut Command, arguments: &mut Vec<OsString>, flag: &str) -> Option<Source> {
+fn take_out(
+    command: &mut Command,
+    original: &Command,
+    arguments: &mut Vec<OsString>,
+    flag: &str,
+) -> Option<Source> {
     let long = flag.strip_prefix("--")?;
     let at = arguments.iter().position(|argument| {
         argument.to_str().is_some_and(|text| text == flag || text.starts_with(&format!("{flag}=")))
@@ -185,10 +192,12 @@ fn take_out(command: &mut Command, arguments: &mut Vec<OsString>, flag: &str) ->
         change_argument(command, long, &|argument| argument.env(Resettable::Reset));
         return Some(Source::Variable(name));
     }
-    if argument.get_default_values().is_empty() {
+    let pristine = find_argument(original, long)?;
+    if argument.get_default_values() == pristine.get_default_values() {
         return None;
     }
-    change_argument(command, long, &|argument| argument.default_value(Resettable::Reset).required(false));
+    let default = pristine.get_default_values().to_vec();
+    change_argument(command, long, &|argument| argument.default_values(default.clone()));
     Some(Source::File)
 }
 

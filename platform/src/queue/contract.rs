@@ -1,0 +1,224 @@
+//! What every kind of queue must do, as one test that each kind runs. `SKIP`-free on purpose: a kind
+//! that can't do a thing is not a queue.
+
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc, time::Duration};
+
+use proto::v1::Priority;
+
+use super::{ATTEMPTS_MAX, Delivery, Lease, Queue, Receive, Task};
+
+/// Leases in the contract: short, so that a real clock can run it, and long against a round trip.
+const LEASE: Duration = Duration::from_millis(1500);
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// Runs the whole contract on an empty queue that nobody else uses, and leaves it empty.
+///
+/// # Panics
+/// Where the queue breaks the contract.
+#[allow(clippy::unwrap_used)]
+pub async fn check(queue: Arc<dyn Queue>) {
+    empty_calls_do_nothing(&queue).await;
+    tasks_come_in_order_and_acked_ones_never_come_back(&queue).await;
+    receive_wakes_at_the_send(&queue).await;
+    ended_lease_brings_the_task_back(&queue).await;
+    extended_lease_keeps_the_task(&queue).await;
+    released_task_is_back_at_once(&queue).await;
+    interactive_comes_before_batch(&queue).await;
+    dropped_receive_loses_nothing(&queue).await;
+    many_receivers_get_each_task_once(&queue).await;
+    task_is_dead_lettered_after_the_last_attempt(&queue).await;
+    let counts = queue.counts().await.unwrap();
+    assert_eq!((counts.visible, counts.leased), (0, 0), "the queue is empty again");
+}
+
+fn task(id: &str) -> Task {
+    let content = format!("image of {id}").into_bytes().into();
+    Task {
+        task_id: id.to_owned(),
+        custom_id: "ünïcode/../name".to_owned(),
+        input: Some(proto::internal::v1::task::Input::Content(content)),
+        ..Task::default()
+    }
+}
+
+async fn receive(queue: &Arc<dyn Queue>, max: u32, wait: Duration) -> Vec<Delivery> {
+    let max = NonZeroU32::new(max).expect("not 0");
+    queue.receive(Receive { max, wait, lease: LEASE }).await.expect("receive")
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.task.task_id.as_str()).collect()
+}
+
+fn leases(deliveries: &[Delivery]) -> Vec<Lease> {
+    deliveries.iter().map(|delivery| delivery.lease.clone()).collect()
+}
+
+async fn send(queue: &Arc<dyn Queue>, names: &[&str]) {
+    queue.send(names.iter().map(|name| task(name)).collect()).await.expect("send");
+}
+
+async fn ack(queue: &Arc<dyn Queue>, deliveries: &[Delivery]) {
+    queue.ack(&leases(deliveries)).await.expect("ack");
+}
+
+async fn empty_calls_do_nothing(queue: &Arc<dyn Queue>) {
+    queue.send(Vec::new()).await.expect("send nothing");
+    queue.ack(&[]).await.expect("ack nothing");
+    queue.release(&[]).await.expect("release nothing");
+    assert_eq!(queue.extend(&[], LEASE).await.expect("extend nothing"), []);
+    assert!(receive(queue, 1, Duration::ZERO).await.is_empty());
+}
+
+async fn tasks_come_in_order_and_acked_ones_never_come_back(queue: &Arc<dyn Queue>) {
+    send(queue, &["a", "b", "c"]).await;
+    let mut got = receive(queue, 2, AT_ONCE).await;
+    while got.len() < 2 {
+        got.extend(receive(queue, 1, AT_ONCE).await);
+    }
+    assert_eq!(ids(&got), ["a", "b"]);
+    assert_eq!(got[0].task, task("a"), "a task arrives as it was sent");
+    assert_eq!(got[0].attempt, 1);
+    ack(queue, &got).await;
+    let rest = receive(queue, 10, AT_ONCE).await;
+    assert_eq!(ids(&rest), ["c"]);
+    ack(queue, &rest).await;
+    // Repeated, and after the end: no error, no effect.
+    ack(queue, &rest).await;
+    queue.release(&leases(&got)).await.expect("release what was acked");
+    assert_eq!(queue.extend(&leases(&got), LEASE).await.expect("extend").len(), 2, "acked leases are lost");
+    assert!(receive(queue, 10, LEASE + AT_ONCE).await.is_empty());
+}
+
+async fn receive_wakes_at_the_send(queue: &Arc<dyn Queue>) {
+    let waiting = {
+        let queue = Arc::clone(queue);
+        tokio::spawn(async move { receive(&queue, 1, Duration::from_secs(10)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    send(queue, &["wake"]).await;
+    let got = tokio::time::timeout(Duration::from_secs(2), waiting).await.expect("woken").expect("no panic");
+    assert_eq!(ids(&got), ["wake"]);
+    ack(queue, &got).await;
+}
+
+async fn ended_lease_brings_the_task_back(queue: &Arc<dyn Queue>) {
+    send(queue, &["slow"]).await;
+    let first = receive(queue, 1, AT_ONCE).await;
+    assert!(receive(queue, 1, AT_ONCE).await.is_empty(), "leased to one at a time");
+    let second = receive(queue, 1, LEASE * 2).await;
+    assert_eq!(ids(&second), ["slow"]);
+    assert_eq!(second[0].attempt, 2);
+    assert_eq!(
+        queue.extend(&leases(&first), LEASE).await.expect("extend"),
+        leases(&first),
+        "the old lease is lost"
+    );
+    queue.ack(&leases(&first)).await.expect("ack an ended lease");
+    assert_eq!(queue.extend(&leases(&second), LEASE).await.expect("extend"), [], "the new one is not");
+    ack(queue, &second).await;
+}
+
+async fn extended_lease_keeps_the_task(queue: &Arc<dyn Queue>) {
+    send(queue, &["long"]).await;
+    let held = receive(queue, 1, AT_ONCE).await;
+    for _ in 0..3 {
+        tokio::time::sleep(LEASE * 2 / 3).await;
+        assert_eq!(queue.extend(&leases(&held), LEASE).await.expect("extend"), []);
+    }
+    assert!(receive(queue, 1, AT_ONCE).await.is_empty());
+    ack(queue, &held).await;
+}
+
+async fn released_task_is_back_at_once(queue: &Arc<dyn Queue>) {
+    send(queue, &["x", "y"]).await;
+    let mut held = receive(queue, 2, AT_ONCE).await;
+    while held.len() < 2 {
+        held.extend(receive(queue, 1, AT_ONCE).await);
+    }
+    queue.release(&leases(&held)).await.expect("release");
+    let mut again = receive(queue, 2, AT_ONCE).await;
+    while again.len() < 2 {
+        again.extend(receive(queue, 1, AT_ONCE).await);
+    }
+    assert_eq!(ids(&again), ["x", "y"], "in the order they had");
+    assert!(again.iter().all(|delivery| delivery.attempt == 2));
+    queue.stop_receiving().await.expect("stop receiving");
+    assert_eq!(
+        queue.extend(&leases(&again), LEASE).await.expect("extend"),
+        [],
+        "what was received stays held"
+    );
+    ack(queue, &again).await;
+}
+
+async fn interactive_comes_before_batch(queue: &Arc<dyn Queue>) {
+    let with = |id: &str, priority: Priority| Task { priority: priority.into(), ..task(id) };
+    let tasks = vec![with("batch", Priority::Batch), with("now", Priority::Interactive), task("unspecified")];
+    queue.send(tasks).await.expect("send");
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let got = receive(queue, 1, AT_ONCE).await;
+        order.extend(ids(&got).into_iter().map(str::to_owned));
+        ack(queue, &got).await;
+    }
+    assert_eq!(order, ["now", "unspecified", "batch"]);
+}
+
+async fn dropped_receive_loses_nothing(queue: &Arc<dyn Queue>) {
+    for i in 0..5 {
+        let dropped = tokio::time::timeout(Duration::from_millis(20 * i), receive(queue, 1, LEASE));
+        drop(dropped.await);
+    }
+    send(queue, &["kept"]).await;
+    // At worst the one that was dropped had it: then its lease has to end first.
+    let got = receive(queue, 1, LEASE * 2).await;
+    assert_eq!(ids(&got), ["kept"]);
+    ack(queue, &got).await;
+}
+
+async fn many_receivers_get_each_task_once(queue: &Arc<dyn Queue>) {
+    const TASKS: usize = 200;
+    const RECEIVERS: usize = 8;
+    let receivers = (0..RECEIVERS).map(|_| {
+        let queue = Arc::clone(queue);
+        tokio::spawn(async move {
+            let mut got = Vec::new();
+            loop {
+                let some = receive(&queue, 3, AT_ONCE).await;
+                if some.is_empty() {
+                    return got;
+                }
+                ack(&queue, &some).await;
+                got.extend(some.into_iter().map(|delivery| delivery.task.task_id));
+            }
+        })
+    });
+    let receivers = receivers.collect::<Vec<_>>();
+    for i in 0..TASKS {
+        send(queue, &[&format!("many-{i}")]).await;
+    }
+    let mut all = Vec::new();
+    for receiver in receivers {
+        all.extend(receiver.await.expect("no panic"));
+    }
+    assert_eq!(all.len(), TASKS);
+    assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), TASKS);
+}
+
+async fn task_is_dead_lettered_after_the_last_attempt(queue: &Arc<dyn Queue>) {
+    send(queue, &["poison"]).await;
+    for attempt in 1..=ATTEMPTS_MAX {
+        let got = receive(queue, 1, AT_ONCE).await;
+        assert_eq!(got.first().map(|delivery| delivery.attempt), Some(attempt));
+        queue.release(&leases(&got)).await.expect("release");
+    }
+    assert!(receive(queue, 1, AT_ONCE).await.is_empty(), "there is no attempt after the last");
+    if let Some(dead) = queue.dead_letters() {
+        let got = receive(&dead, 1, AT_ONCE).await;
+        assert_eq!(ids(&got), ["poison"]);
+        assert_eq!(got[0].task, task("poison"));
+        ack(&dead, &got).await;
+        assert!(receive(&dead, 1, AT_ONCE).await.is_empty());
+    }
+}

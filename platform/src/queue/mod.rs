@@ -5,15 +5,15 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use proto::internal::v1::Task;
 
-use crate::Result;
+use crate::{Error, Kind, Result};
 
 mod broker;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod memory;
 
-
-
+pub use broker::BrokerQueue;
+pub use memory::{MemoryLimits, MemoryQueue};
 
 /// A task after this many deliveries without an ack is dead-lettered (DESIGN section 5).
 pub const ATTEMPTS_MAX: u32 = 3;
@@ -54,6 +54,17 @@ pub trait Queue: Send + Sync + 'static {
     /// The tasks that ended after [`ATTEMPTS_MAX`] deliveries, as a queue of their own. `None`
     /// where they can't be read from here.
     fn dead_letters(&self) -> Option<Arc<dyn Queue>>;
+}
+
+/// Opens the queue a URL names, as a worker sees it.
+pub fn open(url: &str) -> Result<Arc<dyn Queue>> {
+    match url.split_once("://") {
+        Some(("broker", address)) => Ok(Arc::new(BrokerQueue::new(address)?)),
+        _ => Err(Error::new(
+            Kind::Config,
+            format!("queue {url:?}: unknown kind; known: broker://HOST:PORT (a gateway's internal port)"),
+        )),
+    }
 }
 
 /// What a `receive` asks for.

@@ -26,7 +26,8 @@ pub(super) async fn enforce(mut request: Request, next: Next) -> Response {
         None => return next.run(request).await,
         Some(Some(timeout)) => timeout,
         Some(None) => {
-            let error = Error::invalid("grpc-timeout", "not a timeout: up to 8 digits and one of H M S m u n");
+            let error =
+                Error::invalid("grpc-timeout", "not a timeout: up to 8 digits and one of H M S m u n");
             return tonic::Status::from(error).into_http();
         }
     };

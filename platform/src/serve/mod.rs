@@ -48,7 +48,9 @@ pub fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
                 format!("{} is not an address of this machine; change {flag}", address.ip())
             }
             io::ErrorKind::PermissionDenied => {
-                format!("not allowed to listen on {address}; ports under 1024 need a privilege; change {flag}")
+                format!(
+                    "not allowed to listen on {address}; ports under 1024 need a privilege; change {flag}"
+                )
             }
             _ => format!("can't listen on {address} ({flag}): {error}"),
         };
@@ -79,7 +81,7 @@ impl Grpc {
     }
 
     #[must_use]
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn with<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
         S::Response: axum::response::IntoResponse,

@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 /// `PID 4242 (dunlin)`, when the kernel lets us see it.
 pub(super) fn owner(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().find_map(|table| {
-        listening_inode(&fs::read_to_string(table).ok()?, port)
-    })?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
     let link = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let id: u32 = process.file_name().to_str()?.parse().ok()?;

@@ -1,0 +1,153 @@
+//! The store in a folder of this machine: write aside, fsync, rename.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Store, check_key};
+use crate::{Error, Kind, Result};
+
+/// Names of files being written begin so; no key can (see `check_key`: `~` is not in a key).
+const ASIDE: &str = "~";
+
+#[derive(Clone)]
+pub struct FileStore {
+    folder: PathBuf,
+}
+
+impl FileStore {
+    /// Makes the folder if it is not there.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).map_err(|error| {
+            Error::new(Kind::Config, format!("can't make the store's folder {}: {error}", folder.display()))
+        })?;
+        Ok(Self { folder })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf> {
+        check_key(key)?;
+        Ok(self.folder.join(key))
+    }
+
+    /// Runs file work off the async threads. Dropped while it runs, the work still ends.
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(Self) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(store))
+            .await
+            .map_err(|error| Error::internal(error).context(doing))?
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Error::new(Kind::ObjectNotFound, "no such object").context(doing),
+                ErrorKind::AlreadyExists => {
+                    Error::new(Kind::AlreadyExists, "the object exists").context(doing)
+                }
+                _ => Error::internal(error).context(doing),
+            })
+    }
+
+    /// Writes the whole value aside, durably, and gives its path.
+    fn write_aside(&self, value: &[u8]) -> std::io::Result<PathBuf> {
+        let aside = self.folder.join(format!("{ASIDE}{}", crate::id::new()));
+        let written = File::create_new(&aside).and_then(|mut file| {
+            file.write_all(value)?;
+            file.sync_all()
+        });
+        if let Err(error) = written {
+            let _ = fs::remove_file(&aside);
+            return Err(error);
+        }
+        Ok(aside)
+    }
+}
+
+/// Makes the parent folder, and makes the entry in it survive a crash once `place` has run.
+fn placed(path: &Path, place: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent)?;
+    place()?;
+    File::open(parent)?.sync_all()
+}
+
+#[async_trait]
+impl Store for FileStore {
+    async fn put(&self, key: &str, value: Bytes) -> Result<()> {
+        let path = self.path(key)?;
+        self.run("write to the store", move |store| {
+            let aside = store.write_aside(&value)?;
+            placed(&path, || fs::rename(&aside, &path)).inspect_err(|_| {
+                let _ = fs::remove_file(&aside);
+            })
+        })
+        .await
+    }
+
+    async fn create(&self, key: &str, value: Bytes) -> Result<()> {
+        let path = self.path(key)?;
+        self.run("create in the store", move |store| {
+            let aside = store.write_aside(&value)?;
+            // A link fails when the name is taken, which a rename does not.
+            let linked = placed(&path, || fs::hard_link(&aside, &path));
+            let _ = fs::remove_file(&aside);
+            linked
+        })
+        .await
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        let path = self.path(key)?;
+        self.run("read from the store", move |_| fs::read(path).map(Bytes::from)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        let deleted = self.run("delete from the store", move |_| fs::remove_file(path)).await;
+        deleted.or_else(|error| if error.kind() == Kind::ObjectNotFound { Ok(()) } else { Err(error) })
+    }
+
+    async fn list(&self, prefix: &str, after: &str, max: usize) -> Result<Vec<String>> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.run("list the store", move |store| {
+            let mut keys = Vec::new();
+            // Only the folder that the prefix lies in has to be walked.
+            let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+            walk(&store.folder.join(folder), &store.folder, &mut |key| {
+                if key.starts_with(&prefix) && *key > *after {
+                    keys.push(key.to_owned());
+                }
+            })?;
+            keys.sort_unstable();
+            keys.truncate(max);
+            Ok(keys)
+        })
+        .await
+    }
+}
+
+fn walk(folder: &Path, root: &Path, found: &mut dyn FnMut(&str)) -> std::io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            walk(&path, root, found)?;
+        } else if let Some(key) = path.strip_prefix(root).ok().and_then(Path::to_str)
+            && !key.starts_with(ASIDE)
+        {
+            found(key);
+        }
+    }
+    Ok(())
+}

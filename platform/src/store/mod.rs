@@ -11,7 +11,7 @@ use crate::{Error, Kind, Result};
 pub mod contract;
 mod file;
 
-
+pub use file::FileStore;
 
 /// Named objects. A key is `part/part/part`: letters, digits, `.`, `_`, `-`, `=`; see [`check_key`].
 #[async_trait]
@@ -36,11 +36,8 @@ pub trait Store: Send + Sync + 'static {
 /// Opens the store a URL names.
 pub fn open(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {
-        Some(("file", rest)) => todo!(),
-        _ => Err(Error::new(
-            Kind::Config,
-            format!("store {url:?}: unknown kind; known: file:///path"),
-        )),
+        Some(("file", rest)) => Ok(Arc::new(FileStore::open(rest.trim_start_matches("//"))?)),
+        _ => Err(Error::new(Kind::Config, format!("store {url:?}: unknown kind; known: file:///path"))),
     }
 }
 
@@ -50,7 +47,9 @@ pub fn check_key(key: &str) -> Result<()> {
     const KEY_BYTES_MAX: usize = 1000;
     let part_is_fine = |part: &str| {
         !matches!(part, "" | "." | "..")
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'='))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'='))
     };
     if key.len() <= KEY_BYTES_MAX && key.split('/').all(part_is_fine) {
         return Ok(());
