@@ -1,0 +1,93 @@
+//! What to do so that there are as many instances as wanted, in order.
+
+use std::cmp::Reverse;
+
+use super::observation::{Census, Instance, InstanceState, Observation};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    pub kind: ActionKind,
+    /// Empty for a launch: a new instance has no name yet.
+    pub instance_id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Tell a draining one to stay.
+    Undrain,
+    /// Start a stopped one.
+    Start,
+    /// Make a new one.
+    Launch,
+    /// Ask one to finish and take nothing new.
+    Drain,
+    /// Stop one that confirmed it holds nothing, or that is lost.
+    Stop,
+}
+
+impl ActionKind {
+    /// What it adds to ready and starting.
+    pub fn capacity(self) -> i64 {
+        match self {
+            Self::Undrain | Self::Start | Self::Launch => 1,
+            Self::Drain => -1,
+            Self::Stop => 0,
+        }
+    }
+}
+
+pub(super) fn actions(want: u32, observation: &Observation) -> Vec<Action> {
+    let current = Census::of(&observation.instances).current();
+    let mut actions = if want >= current {
+        grow((want - current) as usize, &observation.instances)
+    } else {
+        shrink((current - want) as usize, &observation.instances)
+    };
+    if !observation.paused.scale_in {
+        actions.extend(stops(&observation.instances));
+    }
+    actions
+}
+
+/// Un-drain first: it takes no time. The one with most in its hands has most to lose by going.
+fn grow(count: usize, instances: &[Instance]) -> Vec<Action> {
+    let mut draining = in_state(instances, InstanceState::Draining);
+    draining.sort_by_key(|instance| Reverse(instance.busy_slots));
+    let stopped = in_state(instances, InstanceState::Stopped);
+    let known = draining
+        .into_iter()
+        .map(|instance| action(ActionKind::Undrain, instance))
+        .chain(stopped.into_iter().map(|instance| action(ActionKind::Start, instance)));
+    let launch = || Some(Action { kind: ActionKind::Launch, instance_id: String::new() });
+    known.chain(std::iter::from_fn(launch)).take(count).collect()
+}
+
+/// The least useful first: not ready yet, then idle, then the least busy; of equals the newest.
+/// A busy one finishes what it holds before it goes.
+fn shrink(count: usize, instances: &[Instance]) -> Vec<Action> {
+    let mut candidates: Vec<_> = instances
+        .iter()
+        .filter(|instance| {
+            instance.owned && matches!(instance.state, InstanceState::Starting | InstanceState::Ready)
+        })
+        .collect();
+    candidates.sort_by_key(|instance| (instance.state, instance.busy_slots, Reverse(instance.since)));
+    candidates.into_iter().take(count).map(|instance| action(ActionKind::Drain, instance)).collect()
+}
+
+fn stops(instances: &[Instance]) -> impl Iterator<Item = Action> {
+    instances
+        .iter()
+        .filter(|instance| {
+            instance.owned && matches!(instance.state, InstanceState::Drained | InstanceState::Lost)
+        })
+        .map(|instance| action(ActionKind::Stop, instance))
+}
+
+fn in_state(instances: &[Instance], state: InstanceState) -> Vec<&Instance> {
+    instances.iter().filter(|instance| instance.state == state).collect()
+}
+
+fn action(kind: ActionKind, instance: &Instance) -> Action {
+    Action { kind, instance_id: instance.instance_id.clone() }
+}

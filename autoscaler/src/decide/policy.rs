@@ -1,0 +1,122 @@
+//! What a person asked for: the rule, and the limits it works within.
+
+use std::time::Duration;
+
+use super::observation::Boot;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub rule: Rule,
+    pub min_instances: u32,
+    pub max_instances: u32,
+    /// Scale-in: the largest need of this long counts. `None`: the rule's own.
+    pub hold: Option<Duration>,
+    /// The last instance stays this long after the last image (`latency` and `backlog`).
+    pub keep: Duration,
+    /// Counts older than this may raise the number of instances and never lower it.
+    pub stale_after: Duration,
+    /// +1 with each change.
+    pub version: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rule {
+    Step(Step),
+    Backlog(Backlog),
+    Latency(Latency),
+    Fixed(Fixed),
+}
+
+/// One instance for so many messages, rounded up: the course report's rule (8 -> 2, 16 -> 4).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub messages_per_instance: u32,
+    /// Whether the images that workers hold count too. Not in the report.
+    pub count_in_flight: bool,
+}
+
+/// As many instances as keep the images in the system at the target for each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backlog {
+    pub target_per_instance: f64,
+}
+
+/// As few instances as answer `quantile` of the images within `target`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latency {
+    pub target: Duration,
+    pub quantile: f64,
+    pub hold_max: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixed {
+    pub instances: u32,
+}
+
+/// A hold shorter than this lets every gap in the arrivals stop and start workers.
+const HOLD_MIN: Duration = Duration::from_secs(10);
+
+impl Policy {
+    pub fn hold(&self, boot: &Boot) -> Duration {
+        self.hold.unwrap_or(match &self.rule {
+            // The report's rule follows the count down at once, and a fixed number has no reason to wait.
+            Rule::Step(_) | Rule::Fixed(_) => Duration::ZERO,
+            Rule::Backlog(_) => boot.warm.max(HOLD_MIN),
+            Rule::Latency(latency) => boot.warm.max(HOLD_MIN).min(latency.hold_max),
+        })
+    }
+
+    /// Whether the answer depends on what is in the queue.
+    pub fn reads_queue(&self) -> bool {
+        !matches!(self.rule, Rule::Fixed(_))
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.rule {
+            Rule::Step(_) => "step",
+            Rule::Backlog(_) => "backlog",
+            Rule::Latency(_) => "latency",
+            Rule::Fixed(_) => "fixed",
+        }
+    }
+
+    /// What is wrong with it, as field and sentence; empty when it can be used.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        let mut check = |fine: bool, field, sentence: &str| {
+            if !fine {
+                problems.push((field, sentence.to_owned()));
+            }
+        };
+        check(
+            self.min_instances <= self.max_instances,
+            "min_instances",
+            &format!("{} is over max_instances, {}", self.min_instances, self.max_instances),
+        );
+        match &self.rule {
+            Rule::Step(step) => {
+                check(step.messages_per_instance > 0, "step.messages_per_instance", "must be at least 1");
+            }
+            Rule::Backlog(backlog) => check(
+                backlog.target_per_instance.is_finite() && backlog.target_per_instance > 0.0,
+                "backlog.target_per_instance",
+                "must be over 0",
+            ),
+            Rule::Latency(latency) => {
+                check(latency.target > Duration::ZERO, "latency.target", "must be over 0");
+                check(
+                    latency.quantile > 0.0 && latency.quantile < 1.0,
+                    "latency.quantile",
+                    "must be between 0 and 1",
+                );
+            }
+            Rule::Fixed(fixed) => check(
+                fixed.instances <= self.max_instances,
+                "fixed.instances",
+                &format!("{} is over max_instances, {}", fixed.instances, self.max_instances),
+            ),
+        }
+        problems
+    }
+}
