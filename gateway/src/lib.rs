@@ -1,0 +1,156 @@
+//! The gateway: takes images over gRPC, gRPC-web and HTTP, queues them, and answers their callers.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use platform::{
+    Error, Kind, Result,
+    queue::{MemoryLimits, MemoryQueue},
+    serve::{self, Grpc, Health, message_bytes_max},
+    shutdown::Shutdown,
+};
+use proto::{
+    internal::v1::{broker_service_server::BrokerServiceServer, reply_service_server::ReplyServiceServer},
+    v1::classifier_service_server::ClassifierServiceServer,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::task::TaskTracker;
+use tonic::transport::Endpoint;
+use tonic_web::GrpcWebLayer;
+
+use crate::{
+    broker::Broker, core::Core, grpc::Classifier, models::Models, pending::Pending, replies::Replies,
+};
+
+mod bidi;
+mod broker;
+mod core;
+mod group;
+mod grpc;
+mod http;
+mod intake;
+mod load;
+mod models;
+mod options;
+mod pending;
+mod replies;
+mod stream;
+
+pub use options::Options;
+
+/// A gateway with its ports bound.
+pub struct Gateway {
+    core: Arc<Core>,
+    public: TcpListener,
+    internal: TcpListener,
+    autoscaler: Option<Endpoint>,
+    public_address: SocketAddr,
+    internal_address: SocketAddr,
+}
+
+impl Gateway {
+    /// Binds both ports and checks what can be checked without serving.
+    pub async fn bind(options: Options) -> Result<Self> {
+        let public = serve::bind("--listen", options.listen)?;
+        let internal = serve::bind("--internal-listen", options.internal_listen)?;
+        let (public_address, internal_address) = (serve::address(&public)?, serve::address(&internal)?);
+        let autoscaler = options.autoscaler.clone().map(Endpoint::from_shared).transpose();
+        let autoscaler = autoscaler
+            .map_err(|error| Error::new(Kind::Config, "--autoscaler: not a URL").with_source(error))?;
+        let reply_to = match &options.advertise {
+            Some(address) => format!("http://{address}"),
+            None => format!("http://{internal_address}"),
+        };
+        let limits = MemoryLimits { tasks_max: options.pending_max, bytes_max: options.queue_bytes_max };
+        let core = Arc::new(Core {
+            queue: MemoryQueue::new(limits),
+            pending: Pending::new(options.pending_max, options.latency_target),
+            models: Models::new(&options.models),
+            reply_to,
+            capacity: watch::Sender::new(None),
+            options,
+        });
+        Ok(Self { core, public, internal, autoscaler, public_address, internal_address })
+    }
+
+    pub fn public_address(&self) -> SocketAddr {
+        self.public_address
+    }
+
+    pub fn internal_address(&self) -> SocketAddr {
+        self.internal_address
+    }
+
+    /// How many images wait for an answer, for whoever waits for a drain.
+    pub fn waiting(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let core = Arc::clone(&self.core);
+        move || core.pending.totals().waiting
+    }
+
+    /// Serves until `shutdown.stop`, then finishes what is in flight: first the callers, and only
+    /// then the workers who answer them.
+    pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
+        let sessions = TaskTracker::new();
+        let internal_shutdown = Shutdown::new();
+        let (public, health) = public_router(&self.core, &shutdown.stop).await?;
+        let internal = internal_router(&self.core, &sessions, &internal_shutdown).await?;
+        let watch = async {
+            shutdown.stop.cancelled().await;
+            health.set_not_serving().await;
+            std::future::pending::<()>().await;
+        };
+        let callers = async {
+            let ended = serve::serve(self.public, public, shutdown).await;
+            internal_shutdown.stop.cancel();
+            sessions.close();
+            sessions.wait().await;
+            ended
+        };
+        let workers = serve::serve(self.internal, internal, &internal_shutdown);
+        let background = async {
+            let reports = async {
+                match self.autoscaler {
+                    Some(endpoint) => load::report(Arc::clone(&self.core), endpoint).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = reports => Ok(()),
+                () = watch => Ok(()),
+                ended = self.core.answer_dead_letters() => ended,
+            }
+        };
+        tokio::select! {
+            served = async { tokio::try_join!(callers, workers) } => served.map(drop),
+            ended = background => ended,
+        }
+    }
+}
+
+async fn public_router(
+    core: &Arc<Core>,
+    stop: &tokio_util::sync::CancellationToken,
+) -> Result<(axum::Router, Health)> {
+    let message_bytes = message_bytes_max(MESSAGE_IMAGES_BYTES);
+    let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
+        .max_decoding_message_size(message_bytes);
+    let (grpc, health) = Grpc::new().with(classifier).into_router().await?;
+    // On the gRPC routes only: it refuses every other HTTP/1.1 request.
+    let grpc = grpc.layer(GrpcWebLayer::new());
+    Ok((http::router(Arc::clone(core), stop.clone()).merge(grpc), health))
+}
+
+/// A request of many images is one message: let it be as large as the decoder may safely take.
+const MESSAGE_IMAGES_BYTES: usize = 31 * 1024 * 1024;
+
+async fn internal_router(
+    core: &Arc<Core>,
+    sessions: &TaskTracker,
+    shutdown: &Shutdown,
+) -> Result<axum::Router> {
+    let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
+    let replies = Replies::new(Arc::clone(core), sessions.clone(), shutdown.stop.clone());
+    let broker =
+        BrokerServiceServer::new(broker).max_decoding_message_size(message_bytes_max(MESSAGE_IMAGES_BYTES));
+    let (router, _) = Grpc::new().with(broker).with(ReplyServiceServer::new(replies)).into_router().await?;
+    Ok(router.fallback(serve::grpc_only))
+}

@@ -1,0 +1,150 @@
+//! `BidiClassify`: endless images in, results out, bounded in flight by credit.
+
+use std::sync::Arc;
+
+use futures::Stream;
+use platform::Result;
+use proto::v1::{
+    BidiClassifyRequest, BidiClassifyResponse, ImageProgress, ImageState,
+    bidi_classify_request::Request as Asked, bidi_classify_response::Event as Answer,
+};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+use crate::{
+    core::Core,
+    group::Group,
+    intake::{self, Checked},
+    pending::Event,
+};
+
+/// Images one stream may have on their way; past it we stop reading and HTTP/2 holds the caller.
+const IN_FLIGHT_MAX: u32 = 64;
+/// Credit is told again when this much has come free.
+const CREDIT_STEP: u32 = IN_FLIGHT_MAX / 4;
+
+struct State {
+    core: Arc<Core>,
+    requests: Streaming<BidiClassifyRequest>,
+    group: Group,
+    options: Option<Checked>,
+    next_index: u32,
+    sequence: u64,
+    /// What the caller was last told it may still send.
+    credit: u32,
+    credit_told: bool,
+    ended: bool,
+    failed: bool,
+}
+
+/// Without a deadline the stream is endless; an image's own limit is the server's.
+pub fn open(
+    core: Arc<Core>,
+    requests: Streaming<BidiClassifyRequest>,
+    deadline: Option<Instant>,
+) -> impl Stream<Item = Result<BidiClassifyResponse, Status>> + Send + use<> {
+    let answer_by = deadline.unwrap_or_else(|| Instant::now() + FOR_EVER);
+    let state = State {
+        group: Group::new(Arc::clone(&core), IN_FLIGHT_MAX as usize, true, answer_by),
+        core,
+        requests,
+        options: None,
+        next_index: 0,
+        sequence: 0,
+        credit: 0,
+        credit_told: false,
+        ended: false,
+        failed: false,
+    };
+    futures::stream::unfold(state, |mut state| async move {
+        if state.failed {
+            return None;
+        }
+        let event = match state.next().await {
+            Ok(event) => event?,
+            Err(status) => {
+                state.failed = true;
+                return Some((Err(status), state));
+            }
+        };
+        state.sequence += 1;
+        let response = BidiClassifyResponse { sequence: state.sequence, event: Some(event) };
+        Some((Ok(response), state))
+    })
+}
+
+/// A stream without a deadline: as long as a connection may live, and tokio can count.
+const FOR_EVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+
+impl State {
+    async fn next(&mut self) -> Result<Option<Answer>, Status> {
+        loop {
+            if let Some(credit) = self.new_credit() {
+                return Ok(Some(Answer::Credit(credit)));
+            }
+            let open = self.group.open();
+            let reads = !self.ended && open < IN_FLIGHT_MAX as usize;
+            if self.ended && open == 0 {
+                return Ok(None);
+            }
+            tokio::select! {
+                event = self.group.next(), if open > 0 => {
+                    let Some(event) = event else { continue };
+                    return Ok(Some(answer(event)));
+                }
+                message = self.requests.message(), if reads => match message? {
+                    Some(message) => self.take(message).await?,
+                    None => self.ended = true,
+                },
+            }
+        }
+    }
+
+    /// What to tell the caller, when enough has come free.
+    fn new_credit(&mut self) -> Option<u32> {
+        let free = IN_FLIGHT_MAX.saturating_sub(u32::try_from(self.group.open()).unwrap_or(u32::MAX));
+        if self.ended || (self.credit_told && free < self.credit + CREDIT_STEP) {
+            return None;
+        }
+        (self.credit, self.credit_told) = (free, true);
+        Some(free)
+    }
+
+    async fn take(&mut self, message: BidiClassifyRequest) -> Result<(), Status> {
+        match message.request {
+            Some(Asked::Options(options)) => {
+                if self.options.is_some() {
+                    let error = platform::Error::invalid("options", "only the first message may set options");
+                    return Err(error.into());
+                }
+                self.options = Some(intake::check_options(Some(options), &self.core.models)?);
+            }
+            Some(Asked::Image(image)) => {
+                if self.options.is_none() {
+                    self.options = Some(intake::check_options(None, &self.core.models)?);
+                }
+                if let Some(options) = &self.options {
+                    let index = self.next_index;
+                    self.next_index = self.next_index.wrapping_add(1);
+                    self.credit = self.credit.saturating_sub(1);
+                    self.core.submit_next(&mut self.group, index, image, options).await;
+                }
+            }
+            Some(Asked::CancelCustomId(custom_id)) => self.group.cancel(&custom_id),
+            None => return Err(platform::Error::invalid("request", "must be set").into()),
+        }
+        Ok(())
+    }
+}
+
+fn answer(event: Event) -> Answer {
+    match event {
+        Event::Finished(result) => Answer::Result(*result),
+        Event::Started { index, worker_id } => Answer::Progress(ImageProgress {
+            index,
+            state: ImageState::Running.into(),
+            worker_id,
+            ..ImageProgress::default()
+        }),
+    }
+}

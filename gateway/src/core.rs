@@ -1,0 +1,186 @@
+//! What every front door of the gateway shares: the checks, the queue, who waits, and the capacity.
+
+use std::{sync::Arc, time::Duration};
+
+use platform::{
+    Error, Kind, Result,
+    error::from_rpc_status,
+    queue::{ATTEMPTS_MAX, Counts, MemoryQueue, Queue as _, Receive},
+};
+use proto::{
+    internal::v1::GatewaySessionResponse,
+    v1::{ClassifyOptions, Image, ImageResult, ImageState},
+};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    group::{Accepted, Group, failed},
+    intake::{self, Checked},
+    models::Models,
+    options::Options,
+    pending::{Event, Pending},
+};
+
+pub struct Core {
+    pub options: Options,
+    pub queue: Arc<MemoryQueue>,
+    pub pending: Arc<Pending>,
+    pub models: Models,
+    /// How workers reach us, as a URL.
+    pub reply_to: String,
+    /// What the autoscaler last said; `None` while none is connected.
+    pub capacity: watch::Sender<Option<GatewaySessionResponse>>,
+}
+
+/// A request of many images, checked as far as it can fail as a whole.
+pub struct Request {
+    pub images: Vec<Image>,
+    pub options: Option<ClassifyOptions>,
+    pub tell_start: bool,
+    pub deadline: Option<Instant>,
+}
+
+impl Core {
+    /// The caller's deadline, or the server's.
+    pub fn answer_by(&self, deadline: Option<Instant>) -> Instant {
+        let latest = Instant::now() + self.options.request_timeout;
+        deadline.map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    /// One image to its answer. The answer of one that failed is the error.
+    pub async fn classify_one(
+        self: &Arc<Self>,
+        mut image: Image,
+        options: Option<ClassifyOptions>,
+        deadline: Option<Instant>,
+    ) -> Result<ImageResult> {
+        let options = intake::check_options(options, &self.models)?;
+        intake::check_custom_id(&image.custom_id, "image")?;
+        let content = intake::check_image(&mut image, "image", self.options.image_bytes_max)?;
+        let custom_id = if image.custom_id.is_empty() { "0".to_owned() } else { image.custom_id };
+        let mut group = Group::new(Arc::clone(self), 1, false, self.answer_by(deadline));
+        group.submit(vec![Accepted { index: 0, custom_id, content }], &options).await?;
+        loop {
+            match group.next().await {
+                Some(Event::Finished(result)) => return succeeded(*result),
+                Some(Event::Started { .. }) => {}
+                None => return Err(Error::internal("the image left without an answer")),
+            }
+        }
+    }
+
+    /// Queues many images. Fails as a whole only if the request itself is wrong or there is no
+    /// room; an image that is wrong is answered inside the group.
+    pub async fn submit_many(self: &Arc<Self>, request: Request) -> Result<(Group, Vec<String>)> {
+        let options = intake::check_options(request.options, &self.models)?;
+        let names = check_names(&request.images, self.options.images_per_request_max)?;
+        let answer_by = self.answer_by(request.deadline);
+        let mut group = Group::new(Arc::clone(self), names.len(), request.tell_start, answer_by);
+        let mut accepted = Vec::with_capacity(names.len());
+        for ((index, mut image), custom_id) in (0_u32..).zip(request.images).zip(&names) {
+            match intake::check_image(&mut image, &format!("images[{index}]"), self.options.image_bytes_max) {
+                Ok(content) => accepted.push(Accepted { index, custom_id: custom_id.clone(), content }),
+                Err(error) => group.fail(index, custom_id.clone(), &error),
+            }
+        }
+        group.submit(accepted, &options).await?;
+        Ok((group, names))
+    }
+
+    /// One more image of an endless stream.
+    pub async fn submit_next(&self, group: &mut Group, index: u32, mut image: Image, options: &Checked) {
+        let field = format!("image[{index}]");
+        let custom_id =
+            if image.custom_id.is_empty() { index.to_string() } else { std::mem::take(&mut image.custom_id) };
+        let checked = intake::check_custom_id(&custom_id, &field).and_then(|()| {
+            if group.holds(&custom_id) {
+                return Err(Error::invalid(
+                    format!("{field}.custom_id"),
+                    format!("{custom_id:?} is on its way already"),
+                ));
+            }
+            intake::check_image(&mut image, &field, self.options.image_bytes_max)
+        });
+        let submitted = match checked {
+            Ok(content) => {
+                group.submit(vec![Accepted { index, custom_id: custom_id.clone(), content }], options).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = submitted {
+            group.fail(index, custom_id, &error);
+        }
+    }
+
+    pub async fn counts(&self) -> Counts {
+        // The embedded queue answers always.
+        self.queue.counts().await.unwrap_or_default()
+    }
+
+    /// How long the queue takes at the measured rate; `None` when that is not known.
+    pub fn estimated_wait(&self, visible: u64) -> Option<Duration> {
+        let per_second = self.capacity.borrow().as_ref().map(|capacity| capacity.images_per_second)?;
+        if per_second <= 0.0 {
+            return None;
+        }
+        #[allow(clippy::cast_precision_loss)] // an estimate
+        Duration::try_from_secs_f64(visible as f64 / per_second).ok()
+    }
+
+    /// Answers the callers of tasks that every attempt has failed. Runs until dropped.
+    pub async fn answer_dead_letters(&self) -> Result<()> {
+        const MAX: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(63);
+        let dead =
+            self.queue.dead_letters().ok_or_else(|| Error::internal("the queue has no dead letters"))?;
+        loop {
+            let receive = Receive { max: MAX, wait: Duration::from_secs(20), lease: Duration::from_secs(30) };
+            for delivery in dead.receive(receive).await? {
+                let task = delivery.task;
+                tracing::warn!(task.id = task.task_id, attempts = ATTEMPTS_MAX, "dead-lettered");
+                let error = Error::new(
+                    Kind::MaxAttempts,
+                    format!("{ATTEMPTS_MAX} workers took it up and none finished; the image may crash them"),
+                )
+                .with_metadata("attempts", ATTEMPTS_MAX);
+                self.pending.finish(&task.task_id, failed(0, task.custom_id, &error));
+                dead.ack(&[delivery.lease]).await?;
+            }
+        }
+    }
+}
+
+/// The result, or its error.
+fn succeeded(result: ImageResult) -> Result<ImageResult> {
+    if result.state() == ImageState::Succeeded {
+        return Ok(result);
+    }
+    let fault = || Error::internal("a failed result without an error");
+    Err(result.error.as_ref().map_or_else(fault, from_rpc_status))
+}
+
+/// The callers' names of all images: theirs, or the index. Each once.
+fn check_names(images: &[Image], images_max: usize) -> Result<Vec<String>> {
+    if images.is_empty() {
+        return Err(Error::invalid("images", "there must be at least one"));
+    }
+    if images.len() > images_max {
+        return Err(Error::invalid("images", format!("{} images, the limit is {images_max}", images.len()))
+            .with_metadata("limit", images_max)
+            .with_metadata("found", images.len()));
+    }
+    let mut seen = std::collections::HashMap::with_capacity(images.len());
+    let mut names = Vec::with_capacity(images.len());
+    for (index, image) in images.iter().enumerate() {
+        let field = format!("images[{index}]");
+        intake::check_custom_id(&image.custom_id, &field)?;
+        let name = if image.custom_id.is_empty() { index.to_string() } else { image.custom_id.clone() };
+        if let Some(first) = seen.insert(name.clone(), index) {
+            return Err(Error::invalid(
+                format!("{field}.custom_id"),
+                format!("{name:?} is also the name of images[{first}]"),
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,244 @@
+//! The images of one caller's request on their way: queued together, answered one by one, withdrawn
+//! when the caller goes away.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use platform::{
+    Error, Kind, Result,
+    error::to_rpc_status,
+    queue::{Queue as _, Task},
+};
+use prost_types::Timestamp;
+use proto::{
+    internal::v1::task::Input,
+    v1::{ExecutionInfo, ImageResult, ImageState},
+};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    core::Core,
+    intake::Checked,
+    pending::{Event, Registration},
+};
+
+/// An image that passed the checks.
+pub struct Accepted {
+    pub index: u32,
+    pub custom_id: String,
+    pub content: Bytes,
+}
+
+/// Dropping it withdraws what is not answered yet.
+pub struct Group {
+    core: Arc<Core>,
+    events: mpsc::Sender<Event>,
+    receiver: mpsc::Receiver<Event>,
+    tell_start: bool,
+    /// Not answered yet, by order of submission.
+    open: Vec<Open>,
+    /// Answers that we know without a worker.
+    ready: VecDeque<Event>,
+    /// When the caller stops waiting.
+    answer_by: Instant,
+}
+
+struct Open {
+    task_id: String,
+    index: u32,
+    custom_id: String,
+    enqueue_time: Timestamp,
+    /// A worker must have started by then.
+    start_by: Instant,
+    since: Instant,
+}
+
+impl Group {
+    /// `images_max` at once. With `tell_start`, `next` also tells when a worker takes one up.
+    pub fn new(core: Arc<Core>, images_max: usize, tell_start: bool, answer_by: Instant) -> Self {
+        let room = images_max.max(1) * if tell_start { 2 } else { 1 };
+        let (events, receiver) = mpsc::channel(room);
+        Self { core, events, receiver, tell_start, open: Vec::new(), ready: VecDeque::new(), answer_by }
+    }
+
+    /// Queues images, all or none.
+    pub async fn submit(&mut self, images: Vec<Accepted>, options: &Checked) -> Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let start_by =
+            options.max_queue_duration.map_or(self.answer_by, |longest| self.answer_by.min(now + longest));
+        let enqueue_time = platform::time::now();
+        let deadline = platform::time::in_future(start_by - now);
+        let mut registrations = Vec::with_capacity(images.len());
+        let mut tasks = Vec::with_capacity(images.len());
+        let mut open = Vec::with_capacity(images.len());
+        for Accepted { index, custom_id, content } in images {
+            let task_id = platform::id::new();
+            registrations.push(Registration { task_id: task_id.clone(), index });
+            open.push(Open {
+                task_id: task_id.clone(),
+                index,
+                custom_id: custom_id.clone(),
+                enqueue_time,
+                start_by,
+                since: now,
+            });
+            tasks.push(Task {
+                task_id,
+                input: Some(Input::Content(content)),
+                custom_id,
+                reply_to: self.core.reply_to.clone(),
+                model: options.model.clone(),
+                enqueue_time: Some(enqueue_time),
+                deadline: Some(deadline),
+                priority: options.priority.into(),
+                top_k: options.top_k,
+                min_score: options.min_score,
+                ..Task::default()
+            });
+        }
+        self.core.pending.register(&registrations, &self.events, self.tell_start)?;
+        // From here on dropping the group takes them out again.
+        self.open.append(&mut open);
+        if let Err(error) = self.core.queue.send(tasks).await {
+            for registration in &registrations {
+                self.core.pending.forget(&registration.task_id);
+                self.open.retain(|one| one.task_id != registration.task_id);
+            }
+            return Err(error.with_retry_after(Duration::from_secs(1)));
+        }
+        Ok(())
+    }
+
+    /// An image that is answered without a worker.
+    pub fn fail(&mut self, index: u32, custom_id: String, error: &Error) {
+        self.ready.push_back(Event::Finished(Box::new(failed(index, custom_id, error))));
+    }
+
+    /// Images not answered yet.
+    pub fn open(&self) -> usize {
+        self.open.len() + self.ready.len()
+    }
+
+    /// Whether this name is on its way.
+    pub fn holds(&self, custom_id: &str) -> bool {
+        self.open.iter().any(|one| one.custom_id == custom_id)
+    }
+
+    /// Withdraws one image by the caller's name; its answer says so. Nothing happens to one that is
+    /// answered or was never there.
+    pub fn cancel(&mut self, custom_id: &str) {
+        let Some(at) = self.open.iter().position(|one| one.custom_id == custom_id) else { return };
+        let one = self.open.swap_remove(at);
+        if self.core.pending.forget(&one.task_id).is_some() {
+            self.core.queue.withdraw(std::slice::from_ref(&one.task_id));
+            let error = Error::new(Kind::Cancelled, "withdrawn by its caller");
+            self.fail(one.index, one.custom_id, &error);
+        } else {
+            // Its answer is in the channel already.
+            self.open.push(one);
+        }
+    }
+
+    /// The next event; `None` once every image is answered.
+    ///
+    /// May be dropped and called again: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let next_end = self.open.iter().map(|one| one.start_by.min(self.answer_by)).min()?;
+            // A start deadline that has passed for a running image leaves the answer's deadline.
+            let wake = if next_end <= Instant::now() { self.answer_by } else { next_end };
+            tokio::select! {
+                biased;
+                event = self.receiver.recv() => {
+                    // `self.events` keeps the channel open.
+                    let event = event?;
+                    return Some(self.arrived(event));
+                }
+                () = tokio::time::sleep_until(wake) => self.expire(),
+            }
+        }
+    }
+
+    fn arrived(&mut self, event: Event) -> Event {
+        if let Event::Finished(result) = &event
+            && let Some(at) = self.open.iter().position(|one| one.index == result.index)
+        {
+            self.open.swap_remove(at);
+        }
+        event
+    }
+
+    /// Ends what has waited too long.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let over = now >= self.answer_by;
+        let mut expired = Vec::new();
+        let pending = &self.core.pending;
+        let (gone, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(|one| {
+            // One whose answer is in the channel stays: it is not in `pending` any more.
+            if over {
+                pending.forget(&one.task_id).is_some()
+            } else {
+                now >= one.start_by && pending.forget_unstarted(&one.task_id)
+            }
+        });
+        self.open = open;
+        for one in gone {
+            let waited = now - one.since;
+            let error = Error::new(
+                Kind::ExpiredInQueue,
+                format!(
+                    "no worker had finished it after {}",
+                    platform::options::show_duration(waited_shown(waited))
+                ),
+            )
+            .with_metadata("queue_ms", waited.as_millis());
+            let mut result = failed(one.index, one.custom_id, &error);
+            result.execution = Some(ExecutionInfo {
+                enqueue_time: Some(one.enqueue_time),
+                queue_duration: Some(platform::time::to_proto(waited)),
+                ..ExecutionInfo::default()
+            });
+            self.ready.push_back(Event::Finished(Box::new(result)));
+            expired.push(one.task_id);
+        }
+        self.core.queue.withdraw(&expired);
+    }
+}
+
+/// Milliseconds are enough for a person.
+fn waited_shown(waited: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let task_ids = std::mem::take(&mut self.open).into_iter().map(|one| one.task_id);
+        let left = task_ids.filter(|task_id| self.core.pending.forget(task_id).is_some()).collect::<Vec<_>>();
+        if !left.is_empty() {
+            self.core.queue.withdraw(&left);
+        }
+    }
+}
+
+/// The result of an image that failed before or without a worker.
+pub fn failed(index: u32, custom_id: String, error: &Error) -> ImageResult {
+    let state = match error.kind() {
+        Kind::ExpiredInQueue | Kind::DeadlineExceeded => ImageState::Expired,
+        Kind::Cancelled => ImageState::Cancelled,
+        _ => ImageState::Failed,
+    };
+    ImageResult {
+        index,
+        custom_id,
+        state: state.into(),
+        error: Some(to_rpc_status(error)),
+        ..ImageResult::default()
+    }
+}

@@ -1,0 +1,107 @@
+//! The HTTP side of the public port: the first page, health, `/v1/classify`, and every other POST as
+//! the old clients send it.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use platform::{Error, Kind, error::ErrorBody, serve};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+
+mod body;
+mod disposition;
+mod format;
+mod page;
+mod part;
+mod upload;
+mod v1;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Http {
+    core: Arc<Core>,
+    stop: CancellationToken,
+}
+
+pub(crate) fn router(core: Arc<Core>, stop: CancellationToken) -> Router {
+    Router::new()
+        .route("/", get(page::first).post(upload::answer))
+        .route("/healthz", get(live))
+        .route("/readyz", get(ready))
+        .route("/v1/classify", post(v1::classify))
+        .fallback(other)
+        .with_state(Http { core, stop })
+}
+
+/// Whether the process answers at all.
+async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// Whether new work is taken. No worker being there is healthy: one is started for the first image.
+async fn ready(State(http): State<Http>) -> Response {
+    if http.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    "ready\n".into_response()
+}
+
+/// Any other path: a typed answer to gRPC, the upload bridge for every POST, a sentence otherwise.
+/// Never a redirect: it turns a POST into a GET (specs/upload.md).
+async fn other(state: State<Http>, request: Request) -> Response {
+    if serve::is_grpc(&request) {
+        return serve::unknown_service(request.uri().path());
+    }
+    if request.method() == Method::POST {
+        return upload::answer(state, request).await;
+    }
+    let error = Error::new(
+        Kind::ObjectNotFound,
+        format!("nothing at {}; see / for what is here", request.uri().path()),
+    );
+    problem(&error, None)
+}
+
+/// An error as JSON (RFC 9457) with the HTTP status of its kind, or `status` in its place.
+fn problem(error: &Error, status: Option<StatusCode>) -> Response {
+    let body = serde_json::to_vec(&ErrorBody::from(error)).unwrap_or_default();
+    with_status(error, status, ErrorBody::CONTENT_TYPE, body)
+}
+
+/// An error as one line of text.
+fn sentence(error: &Error, status: Option<StatusCode>) -> Response {
+    let line = error.message().replace(['\r', '\n'], " ");
+    with_status(error, status, "text/plain; charset=utf-8", line.into_bytes())
+}
+
+fn with_status(
+    error: &Error,
+    status: Option<StatusCode>,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response {
+    let of_kind = StatusCode::from_u16(error.kind().http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status.unwrap_or(of_kind), Body::from(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(after) = error.retry_after() {
+        // Whole seconds, and never sooner than asked.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    response
+}
+
+/// Whether the caller asks for JSON.
+fn wants_json(headers: &axum::http::HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|range| range.trim().to_ascii_lowercase().starts_with("application/json"))
+}

@@ -1,0 +1,110 @@
+//! The gateway's options.
+
+use std::{net::SocketAddr, time::Duration};
+
+use platform::options::{Check, Problems, parse_duration};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Where callers connect: gRPC, gRPC-web and HTTP on one port
+    #[arg(long, env = "DUNLIN_LISTEN", default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
+    pub listen: SocketAddr,
+    /// Where workers connect: the queue and the replies
+    #[arg(long, env = "DUNLIN_INTERNAL_LISTEN", default_value = "127.0.0.1:8001", value_name = "HOST:PORT")]
+    pub internal_listen: SocketAddr,
+    /// How workers reach the internal port, when it is not the address it listens on
+    #[arg(long, env = "DUNLIN_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Where tasks wait: `memory:`
+    #[arg(long, env = "DUNLIN_QUEUE", default_value = "memory:", value_name = "URL")]
+    pub queue: String,
+    /// The autoscaler to report load to, as `http://HOST:PORT`; none: nothing starts workers
+    #[arg(long, env = "DUNLIN_AUTOSCALER", value_name = "URL")]
+    pub autoscaler: Option<String>,
+    /// Models that callers may name, as NAME@VERSION, the default first; workers add theirs when they connect
+    #[arg(
+        long = "serve-model",
+        env = "DUNLIN_SERVE_MODEL",
+        value_name = "NAME@VERSION",
+        value_delimiter = ','
+    )]
+    pub models: Vec<String>,
+    /// The longest a request may take when its caller sets no deadline (specs/upload.md: old
+    /// clients wait 300 s)
+    #[arg(long, env = "DUNLIN_REQUEST_TIMEOUT", default_value = "300s", value_parser = parse_duration, value_name = "DURATION")]
+    pub request_timeout: Duration,
+    /// An answer that takes longer counts as late to the autoscaler
+    #[arg(long, env = "DUNLIN_LATENCY_TARGET", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
+    pub latency_target: Duration,
+    /// The largest image, in bytes
+    #[arg(long, env = "DUNLIN_IMAGE_BYTES_MAX", default_value_t = 10 * 1024 * 1024, value_name = "BYTES")]
+    pub image_bytes_max: usize,
+    /// The most images in one request
+    #[arg(long, env = "DUNLIN_IMAGES_PER_REQUEST_MAX", default_value_t = 1000, value_name = "COUNT")]
+    pub images_per_request_max: usize,
+    /// The most images that may wait for an answer, all callers together
+    #[arg(long, env = "DUNLIN_PENDING_MAX", default_value_t = 20_000, value_name = "COUNT")]
+    pub pending_max: usize,
+    /// The most bytes of images in the queue, all callers together
+    #[arg(long, env = "DUNLIN_QUEUE_BYTES_MAX", default_value_t = 768 * 1024 * 1024, value_name = "BYTES")]
+    pub queue_bytes_max: usize,
+    /// A body over HTTP that stops arriving for this long is given up
+    #[arg(long, env = "DUNLIN_BODY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+    pub body_idle_timeout: Duration,
+    /// After the word to stop, how long what is in flight may take to finish
+    #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+    pub grace: Duration,
+    /// Let anyone who can reach an address that is not loopback use it without a key
+    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
+    pub allow_anonymous: bool,
+}
+
+impl Check for Options {
+    fn check(&self, problems: &mut Problems) {
+        /// One message may be 32 MiB at most (specs/api.md, row 9), and other fields need room.
+        const IMAGE_BYTES_LIMIT: usize = 31 * 1024 * 1024;
+        if self.queue != "memory:" {
+            problems.add("--queue", format_args!("{:?} is unknown; known: memory:", self.queue));
+        }
+        if self.image_bytes_max == 0 || self.image_bytes_max > IMAGE_BYTES_LIMIT {
+            problems.add("--image-bytes-max", format_args!("must be 1 to {IMAGE_BYTES_LIMIT}"));
+        }
+        for (flag, count) in [
+            ("--images-per-request-max", self.images_per_request_max),
+            ("--pending-max", self.pending_max),
+            ("--queue-bytes-max", self.queue_bytes_max),
+        ] {
+            if count == 0 {
+                problems.add(flag, "must be at least 1");
+            }
+        }
+        for (flag, duration) in [
+            ("--request-timeout", self.request_timeout),
+            ("--latency-target", self.latency_target),
+            ("--body-idle-timeout", self.body_idle_timeout),
+        ] {
+            if duration.is_zero() {
+                problems.add(flag, "must be longer than 0s");
+            }
+        }
+        for model in &self.models {
+            if !matches!(model.split_once('@'), Some((name, version)) if !name.is_empty() && !version.is_empty())
+            {
+                problems.add("--serve-model", format_args!("{model:?} is not NAME@VERSION"));
+            }
+        }
+        if let Some(url) = &self.autoscaler
+            && !url.starts_with("http://")
+        {
+            problems.add("--autoscaler", format_args!("{url:?} is not http://HOST:PORT"));
+        }
+        for (flag, address) in [("--listen", self.listen), ("--internal-listen", self.internal_listen)] {
+            if !address.ip().is_loopback() && !self.allow_anonymous {
+                problems.add(
+                    flag,
+                    format_args!("{address} can be reached from other machines, and there are no keys yet; listen on 127.0.0.1, or accept that with --allow-anonymous"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Who waits for which answer. Bounded; every image in it is answered once and then gone.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use platform::{Error, Kind, Result};
+use proto::v1::ImageResult;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+/// What happens to an image after it was queued.
+#[derive(Debug)]
+pub enum Event {
+    Started { index: u32, worker_id: String },
+    Finished(Box<ImageResult>),
+}
+
+pub struct Pending {
+    entries: Mutex<HashMap<String, Entry>>,
+    limit: usize,
+    latency_target: Duration,
+    /// The first image after a time without any has come in.
+    pub no_longer_empty: Notify,
+    enqueued_total: AtomicU64,
+    completed_total: AtomicU64,
+    late_total: AtomicU64,
+}
+
+struct Entry {
+    index: u32,
+    events: mpsc::Sender<Event>,
+    tell_start: bool,
+    started: bool,
+    since: Instant,
+}
+
+/// An image to wait for.
+pub struct Registration {
+    pub task_id: String,
+    pub index: u32,
+}
+
+/// Totals since the start, for the autoscaler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    pub enqueued: u64,
+    pub completed: u64,
+    pub late: u64,
+    pub waiting: u64,
+    pub oldest_age: Duration,
+}
+
+impl Pending {
+    pub fn new(limit: usize, latency_target: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            entries: Mutex::default(),
+            limit,
+            latency_target,
+            no_longer_empty: Notify::new(),
+            enqueued_total: AtomicU64::new(0),
+            completed_total: AtomicU64::new(0),
+            late_total: AtomicU64::new(0),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        // A panic inside cannot leave the map half changed: no code of a caller runs there.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all of them in, or none: `QueueFull`. `events` must have room for one `Finished` and,
+    /// if `tell_start`, one `Started` of each.
+    pub fn register(
+        &self,
+        registrations: &[Registration],
+        events: &mpsc::Sender<Event>,
+        tell_start: bool,
+    ) -> Result<()> {
+        let since = Instant::now();
+        let mut entries = self.lock();
+        if entries.len().saturating_add(registrations.len()) > self.limit {
+            return Err(Error::new(
+                Kind::QueueFull,
+                format!(
+                    "{} images wait already, the limit is {}; try again later",
+                    entries.len(),
+                    self.limit
+                ),
+            )
+            .with_metadata("limit", self.limit)
+            .with_retry_after(Duration::from_secs(1)));
+        }
+        let was_empty = entries.is_empty();
+        for Registration { task_id, index } in registrations {
+            let entry = Entry { index: *index, events: events.clone(), tell_start, started: false, since };
+            entries.insert(task_id.clone(), entry);
+        }
+        drop(entries);
+        self.enqueued_total.fetch_add(registrations.len() as u64, Ordering::Relaxed);
+        if was_empty {
+            self.no_longer_empty.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A worker has taken it up. `false` when nobody waits for it any more.
+    pub fn started(&self, task_id: &str, worker_id: &str) -> bool {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(task_id) else { return false };
+        if !std::mem::replace(&mut entry.started, true) && entry.tell_start {
+            let event = Event::Started { index: entry.index, worker_id: worker_id.to_owned() };
+            // There is room for one of each image; a caller that is gone needs none.
+            let _ = entry.events.try_send(event);
+        }
+        true
+    }
+
+    /// Gives the answer to whoever waits. `false` when nobody does: a second answer, or the caller
+    /// is gone.
+    pub fn finish(&self, task_id: &str, mut result: ImageResult) -> bool {
+        let Some(entry) = self.lock().remove(task_id) else { return false };
+        result.index = entry.index;
+        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        if entry.since.elapsed() > self.latency_target {
+            self.late_total.fetch_add(1, Ordering::Relaxed);
+        }
+        entry.events.try_send(Event::Finished(Box::new(result))).is_ok()
+    }
+
+    /// Nobody waits for it any more. Gives whether a worker had started on it, or `None` when it
+    /// was answered already.
+    pub fn forget(&self, task_id: &str) -> Option<bool> {
+        let entry = self.lock().remove(task_id)?;
+        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        Some(entry.started)
+    }
+
+    /// The same, but only if no worker has started on it.
+    pub fn forget_unstarted(&self, task_id: &str) -> bool {
+        let mut entries = self.lock();
+        if entries.get(task_id).is_none_or(|entry| entry.started) {
+            return false;
+        }
+        entries.remove(task_id);
+        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    pub fn totals(&self) -> Totals {
+        let entries = self.lock();
+        let oldest = entries.values().map(|entry| entry.since).min();
+        Totals {
+            enqueued: self.enqueued_total.load(Ordering::Relaxed),
+            completed: self.completed_total.load(Ordering::Relaxed),
+            late: self.late_total.load(Ordering::Relaxed),
+            waiting: entries.len() as u64,
+            oldest_age: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(task_id: &str, index: u32) -> Registration {
+        Registration { task_id: task_id.to_owned(), index }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_image_is_answered_once() {
+        let pending = Pending::new(10, Duration::from_secs(1));
+        let (events, mut receiver) = mpsc::channel(2);
+        pending.register(&[registration("a", 7)], &events, true).unwrap();
+        assert!(pending.started("a", "w1"));
+        assert!(pending.started("a", "w2"), "a second start is allowed and told to nobody");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(pending.finish("a", ImageResult::default()));
+        assert!(!pending.finish("a", ImageResult::default()), "a second answer has nobody");
+        assert!(!pending.started("a", "w3"));
+        assert!(
+            matches!(receiver.recv().await, Some(Event::Started { index: 7, worker_id }) if worker_id == "w1")
+        );
+        assert!(matches!(receiver.recv().await, Some(Event::Finished(result)) if result.index == 7));
+        assert!(receiver.try_recv().is_err());
+        let totals = pending.totals();
+        assert_eq!((totals.enqueued, totals.completed, totals.late, totals.waiting), (1, 1, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn over_the_limit_all_or_none_are_taken() {
+        let pending = Pending::new(2, Duration::from_secs(1));
+        let (events, _receiver) = mpsc::channel(4);
+        pending.register(&[registration("a", 0)], &events, false).unwrap();
+        let error =
+            pending.register(&[registration("b", 0), registration("c", 1)], &events, false).unwrap_err();
+        assert_eq!(error.kind(), Kind::QueueFull);
+        assert!(error.retry_after().is_some());
+        assert_eq!(pending.totals().waiting, 1);
+        assert_eq!(pending.forget("a"), Some(false));
+        pending.register(&[registration("b", 0), registration("c", 1)], &events, false).unwrap();
+    }
+}
