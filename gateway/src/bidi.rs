@@ -96,6 +96,8 @@ impl State {
                     Some(message) => self.take(message).await?,
                     None => self.ended = true,
                 },
+                // An endless stream would hold up the stop: what was sent so far is answered.
+                () = self.core.stop.cancelled(), if !self.ended => self.ended = true,
             }
         }
     }

@@ -12,6 +12,7 @@ use proto::{
     v1::{ClassifyOptions, Image, ImageResult, ImageState},
 };
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     group::{Accepted, Group, failed},
@@ -28,6 +29,8 @@ pub struct Core {
     pub models: Models,
     /// How workers reach us, as a URL.
     pub reply_to: String,
+    /// Take nothing new; finish what is held.
+    pub stop: CancellationToken,
     /// What the autoscaler last said; `None` while none is connected.
     pub capacity: watch::Sender<Option<GatewaySessionResponse>>,
 }
@@ -115,6 +118,17 @@ impl Core {
     pub async fn counts(&self) -> Counts {
         // The embedded queue answers always.
         self.queue.counts().await.unwrap_or_default()
+    }
+
+    /// Waits a moment for workers to ack what they have answered, so that they are not cut off
+    /// in between.
+    pub async fn settled(&self) {
+        const LONGEST: Duration = Duration::from_secs(1);
+        const STEP: Duration = Duration::from_millis(5);
+        let until = Instant::now() + LONGEST;
+        while self.counts().await.leased > 0 && Instant::now() < until {
+            tokio::time::sleep(STEP).await;
+        }
     }
 
     /// How long the queue takes at the measured rate; `None` when that is not known.

@@ -13,7 +13,7 @@ use proto::{
     v1::classifier_service_server::ClassifierServiceServer,
 };
 use tokio::{net::TcpListener, sync::watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Endpoint;
 use tonic_web::GrpcWebLayer;
 
@@ -66,6 +66,7 @@ impl Gateway {
             pending: Pending::new(options.pending_max, options.latency_target),
             models: Models::new(&options.models),
             reply_to,
+            stop: CancellationToken::new(),
             capacity: watch::Sender::new(None),
             options,
         });
@@ -91,15 +92,17 @@ impl Gateway {
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
         let sessions = TaskTracker::new();
         let internal_shutdown = Shutdown::new();
-        let (public, health) = public_router(&self.core, &shutdown.stop).await?;
+        let (public, health) = public_router(&self.core).await?;
         let internal = internal_router(&self.core, &sessions, &internal_shutdown).await?;
         let watch = async {
             shutdown.stop.cancelled().await;
+            self.core.stop.cancel();
             health.set_not_serving().await;
             std::future::pending::<()>().await;
         };
         let callers = async {
             let ended = serve::serve(self.public, public, shutdown).await;
+            self.core.settled().await;
             internal_shutdown.stop.cancel();
             sessions.close();
             sessions.wait().await;
@@ -126,17 +129,14 @@ impl Gateway {
     }
 }
 
-async fn public_router(
-    core: &Arc<Core>,
-    stop: &tokio_util::sync::CancellationToken,
-) -> Result<(axum::Router, Health)> {
+async fn public_router(core: &Arc<Core>) -> Result<(axum::Router, Health)> {
     let message_bytes = message_bytes_max(MESSAGE_IMAGES_BYTES);
     let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
         .max_decoding_message_size(message_bytes);
     let (grpc, health) = Grpc::new().with(classifier).into_router().await?;
     // On the gRPC routes only: it refuses every other HTTP/1.1 request.
     let grpc = grpc.layer(GrpcWebLayer::new());
-    Ok((http::router(Arc::clone(core), stop.clone()).merge(grpc), health))
+    Ok((http::router(Arc::clone(core)).merge(grpc), health))
 }
 
 /// A request of many images is one message: let it be as large as the decoder may safely take.

@@ -12,7 +12,6 @@ use axum::{
     routing::{get, post},
 };
 use platform::{Error, Kind, error::ErrorBody, serve};
-use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 
@@ -28,17 +27,16 @@ mod v1;
 #[derive(Clone)]
 struct Http {
     core: Arc<Core>,
-    stop: CancellationToken,
 }
 
-pub(crate) fn router(core: Arc<Core>, stop: CancellationToken) -> Router {
+pub(crate) fn router(core: Arc<Core>) -> Router {
     Router::new()
         .route("/", get(page::first).post(upload::answer))
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .route("/v1/classify", post(v1::classify))
         .fallback(other)
-        .with_state(Http { core, stop })
+        .with_state(Http { core })
 }
 
 /// Whether the process answers at all.
@@ -48,7 +46,7 @@ async fn live() -> &'static str {
 
 /// Whether new work is taken. No worker being there is healthy: one is started for the first image.
 async fn ready(State(http): State<Http>) -> Response {
-    if http.stop.is_cancelled() {
+    if http.core.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     "ready\n".into_response()
