@@ -90,6 +90,11 @@ impl Gateway {
     /// Serves until `shutdown.stop`, then finishes what is in flight: first the callers, and only
     /// then the workers who answer them.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
+        // Boxed: the servers' futures are large, and callers move this one about.
+        Box::pin(self.serve(shutdown)).await
+    }
+
+    async fn serve(self, shutdown: &Shutdown) -> Result<()> {
         let sessions = TaskTracker::new();
         let internal_shutdown = Shutdown::new();
         let (public, health) = public_router(&self.core).await?;

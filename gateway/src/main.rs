@@ -31,7 +31,7 @@ impl Check for Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Arguments = load("gateway");
-    match Box::pin(run(arguments)).await {
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -49,5 +49,5 @@ async fn run(arguments: Arguments) -> platform::Result<()> {
     tracing::info!(public = %gateway.public_address(), internal = %gateway.internal_address(), "listening");
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
-    shutdown.run(grace, Box::pin(gateway.run(&shutdown))).await
+    shutdown.run(grace, gateway.run(&shutdown)).await
 }

@@ -122,7 +122,7 @@ impl Worker {
         let task_id = delivery.task.task_id.clone();
         self.say(request::Event::Result(TaskResult { task_id, result: Some(result) })).await;
         self.answers.message().await.unwrap().unwrap();
-        self.queue.ack(&[delivery.lease.clone()]).await.unwrap();
+        self.queue.ack(std::slice::from_ref(&delivery.lease)).await.unwrap();
     }
 
     pub async fn answer(&mut self, delivery: &Delivery) {
