@@ -11,7 +11,7 @@ pub struct Action {
     pub instance_id: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ActionKind {
     /// Tell a draining one to stay.
     Undrain,

@@ -1,0 +1,246 @@
+//! The autoscaler's options.
+
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
+
+use clap::Parser;
+use platform::options::{Check, Problems, parse_duration};
+
+use crate::decide::{Backlog, Fixed, Latency, Policy, Rule, Step};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Where people, gateways and workers connect
+    #[arg(
+        long,
+        env = "DUNLIN_AUTOSCALER_LISTEN",
+        default_value = "127.0.0.1:8002",
+        value_name = "HOST:PORT"
+    )]
+    pub listen: SocketAddr,
+    /// What workers run on: `local:` (processes on this machine)
+    #[arg(long, env = "DUNLIN_FLEET", default_value = "local:", value_name = "URL")]
+    pub fleet: String,
+    /// Program of a worker, and each of its arguments, one flag each; `--instance-id ID` is put after them
+    #[arg(long, env = "DUNLIN_WORKER_COMMAND", value_name = "WORD", allow_hyphen_values = true)]
+    pub worker_command: Vec<OsString>,
+    /// Wait this long before each worker is started, as if a machine had to boot
+    #[arg(long, env = "DUNLIN_BOOT_DELAY", default_value = "0s", value_parser = parse_duration, value_name = "DURATION")]
+    pub boot_delay: Duration,
+
+    /// How the number of workers is found
+    #[arg(long, env = "DUNLIN_POLICY", default_value = "latency", value_enum)]
+    pub policy: PolicyName,
+    /// For `step` and `backlog`: images for each worker
+    #[arg(long, env = "DUNLIN_MESSAGES_PER_INSTANCE", default_value_t = 5, value_name = "COUNT")]
+    pub messages_per_instance: u32,
+    /// For `latency`: 95 % of the images are to be answered within this
+    #[arg(long, env = "DUNLIN_LATENCY_TARGET", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
+    pub latency_target: Duration,
+    /// For `fixed`: this many workers
+    #[arg(long, env = "DUNLIN_INSTANCES", default_value_t = 1, value_name = "COUNT")]
+    pub instances: u32,
+    /// Never fewer workers than this
+    #[arg(long, env = "DUNLIN_MIN_INSTANCES", default_value_t = 0, value_name = "COUNT")]
+    pub min_instances: u32,
+    /// Never more workers than this [default: the processors of this machine for `local:`]
+    #[arg(long, env = "DUNLIN_MAX_INSTANCES", value_name = "COUNT")]
+    pub max_instances: Option<u32>,
+    /// Scale in only to what was needed at most in this time [default: none for `step` and `fixed`,
+    /// else a measured boot, at least 10s]
+    #[arg(long, env = "DUNLIN_SCALE_IN_HOLD", value_parser = parse_duration, value_name = "DURATION")]
+    pub scale_in_hold: Option<Duration>,
+    /// For `latency` and `backlog`: the last worker stays this long after the last image
+    #[arg(long, env = "DUNLIN_KEEP", default_value = "60s", value_parser = parse_duration, value_name = "DURATION")]
+    pub keep: Duration,
+
+    /// Decide at least this often; a queue that fills is acted on at once
+    #[arg(long, env = "DUNLIN_TICK", default_value = "2s", value_parser = parse_duration, value_name = "DURATION")]
+    pub tick: Duration,
+    /// How long a worker may be silent while its machine runs before it counts as lost
+    #[arg(long, env = "DUNLIN_WORKER_GRACE", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
+    pub worker_grace: Duration,
+    /// Where decisions are kept, as file:///FOLDER; none: only in memory
+    #[arg(long, env = "DUNLIN_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// After the word to stop, how long workers may take to finish what they hold
+    #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+    pub grace: Duration,
+    /// Let anyone who can reach an address that is not loopback use it without a key
+    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
+    pub allow_anonymous: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PolicyName {
+    /// One worker for so many waiting images (8 -> 2, 16 -> 4)
+    Step,
+    /// Keep the images in the system at a target for each worker
+    Backlog,
+    /// Answer 95 % within a time
+    Latency,
+    /// Always the same number
+    Fixed,
+}
+
+/// `--max-instances` where nothing better is known than the course report's twenty.
+const MAX_INSTANCES: u32 = 20;
+
+/// The longest a rule's own hold may become, however long a boot takes.
+const HOLD_MAX: Duration = Duration::from_secs(300);
+
+const QUANTILE: f64 = 0.95;
+
+impl Options {
+    /// As from a command line without the program's name. Checks nothing across options.
+    pub fn from_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString>,
+    {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Arguments {
+            #[command(flatten)]
+            options: Options,
+        }
+        let arguments = arguments.into_iter().map(Into::<OsString>::into);
+        Arguments::try_parse_from(arguments).map(|arguments| arguments.options)
+    }
+
+    /// `--max-instances` or what stands in for it.
+    pub fn max_instances(&self) -> u32 {
+        self.max_instances.unwrap_or_else(|| match self.fleet.as_str() {
+            "local:" => thread::available_parallelism()
+                .map_or(1, NonZeroUsize::get)
+                .try_into()
+                .unwrap_or(MAX_INSTANCES)
+                .max(self.min_instances),
+            _ => MAX_INSTANCES,
+        })
+    }
+
+    pub fn policy(&self) -> Policy {
+        let rule = match self.policy {
+            PolicyName::Step => {
+                Rule::Step(Step { messages_per_instance: self.messages_per_instance, count_in_flight: false })
+            }
+            PolicyName::Backlog => {
+                Rule::Backlog(Backlog { target_per_instance: f64::from(self.messages_per_instance) })
+            }
+            PolicyName::Latency => {
+                Rule::Latency(Latency { target: self.latency_target, quantile: QUANTILE, hold_max: HOLD_MAX })
+            }
+            PolicyName::Fixed => Rule::Fixed(Fixed { instances: self.instances }),
+        };
+        Policy {
+            rule,
+            min_instances: self.min_instances,
+            max_instances: self.max_instances(),
+            hold: self.scale_in_hold,
+            keep: self.keep,
+            stale_after: self.stale_after(),
+            version: 1,
+        }
+    }
+
+    /// Two ticks, or a quarter of the target where that is longer; and never less than what a busy
+    /// gateway may take to get its report, due each second, to us.
+    fn stale_after(&self) -> Duration {
+        const REPORTS: Duration = Duration::from_secs(3);
+        let target = if self.policy == PolicyName::Latency { self.latency_target } else { Duration::ZERO };
+        (self.tick * 2).max(target / 4).max(REPORTS)
+    }
+}
+
+impl Check for Options {
+    fn check(&self, problems: &mut Problems) {
+        match self.fleet.as_str() {
+            "local:" => {
+                if self.worker_command.is_empty() {
+                    problems.add("--worker-command", "must name the worker's program for a fleet of local:");
+                }
+            }
+            other => problems.add("--fleet", format_args!("{other:?} is unknown; known: local:")),
+        }
+        for (field, sentence) in self.policy().problems() {
+            problems.add(flag(field), sentence.replace("max_instances", "--max-instances"));
+        }
+        if self.max_instances == Some(0) {
+            problems.add("--max-instances", "must be at least 1");
+        }
+        for (flag, duration) in [("--tick", self.tick), ("--worker-grace", self.worker_grace)] {
+            if duration.is_zero() {
+                problems.add(flag, "must be longer than 0s");
+            }
+        }
+        if let Some(store) = &self.store
+            && !store.starts_with("file:///")
+        {
+            problems.add("--store", format_args!("{store:?} is unknown; known: file:///FOLDER"));
+        }
+        if !self.listen.ip().is_loopback() && !self.allow_anonymous {
+            problems.add(
+                "--listen",
+                format_args!("{} can be reached from other machines, and there are no keys yet; listen on 127.0.0.1, or accept that with --allow-anonymous", self.listen),
+            );
+        }
+    }
+}
+
+/// The option that sets a field of the policy.
+fn flag(field: &str) -> &'static str {
+    match field {
+        "min_instances" => "--min-instances",
+        "step.messages_per_instance" | "backlog.target_per_instance" => "--messages-per-instance",
+        "latency.target" => "--latency-target",
+        "fixed.instances" => "--instances",
+        _ => "--policy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(arguments: &[&str]) -> String {
+        let mut problems = Problems::default();
+        Options::from_arguments(arguments).unwrap().check(&mut problems);
+        format!("{problems:?}")
+    }
+
+    #[test]
+    fn defaults_with_a_worker_program_are_fine() {
+        assert_eq!(problems(&["--worker-command", "worker"]), "Problems([])");
+    }
+
+    #[test]
+    fn worker_program_keeps_its_own_flags() {
+        let options =
+            Options::from_arguments(["--worker-command", "worker", "--worker-command", "--queue"]).unwrap();
+        assert_eq!(options.worker_command, ["worker", "--queue"]);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_and_name_the_option() {
+        let text = problems(&[
+            "--fleet=ec3:",
+            "--min-instances=3",
+            "--max-instances=2",
+            "--tick=0s",
+            "--latency-target=0s",
+            "--store=s4://x",
+            "--listen=0.0.0.0:8002",
+        ]);
+        for part in [
+            "--fleet: \\\"ec3:\\\" is unknown; known: local:",
+            "--min-instances: 3 is over --max-instances, 2",
+            "--tick: must be longer than 0s",
+            "--latency-target: must be over 0",
+            "--store:",
+            "--listen:",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(problems(&[]).contains("--worker-command"));
+    }
+}

@@ -1,0 +1,401 @@
+//! The instances as the decision sees them: what the fleet lists, joined with what the workers say.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use proto::v1;
+
+use crate::{
+    clock::timestamp,
+    decide::{Boot, Instance, InstanceState},
+    fleet::{Machine, MachineState},
+    members::{Member, Members},
+    wire,
+};
+
+/// Once ready this long, a worker has proved that it can work.
+const PROVED_AFTER: Duration = Duration::from_secs(10);
+
+/// A worker that has not registered by then is not coming; or by four boots, where those are longer.
+const BOOT_LIMIT_MIN: Duration = Duration::from_secs(60);
+
+/// Boots that the measured time is the median of.
+const BOOTS: usize = 21;
+
+#[derive(Debug)]
+pub struct Roster {
+    rows: BTreeMap<String, Row>,
+    boots: VecDeque<Duration>,
+    boot_prior: Duration,
+    /// How long a worker may be silent while its machine runs.
+    grace: Duration,
+}
+
+#[derive(Debug)]
+struct Row {
+    state: InstanceState,
+    since: Duration,
+    owned: bool,
+    proved: bool,
+    /// How long it took from the start to its worker, once both were seen.
+    boot: Option<Duration>,
+    /// Decision that started it.
+    decision_id: String,
+    shown: v1::Instance,
+}
+
+/// What happened to an instance since the last look.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    pub instance_id: String,
+    pub from: InstanceState,
+    pub to: InstanceState,
+    /// Whether it had proved that it works.
+    pub proved: bool,
+    /// How its process ended, if that was by itself.
+    pub exit: Option<String>,
+}
+
+impl Roster {
+    pub fn new(boot_prior: Duration, grace: Duration) -> Self {
+        Self { rows: BTreeMap::new(), boots: VecDeque::new(), boot_prior, grace }
+    }
+
+    /// Takes in how things are at `at`, and says what changed. A worker that has just proved itself
+    /// is a change from ready to ready.
+    pub fn update(&mut self, at: Duration, machines: &[Machine], members: &mut Members) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for machine in machines {
+            let member = members.get(&machine.instance_id);
+            let known = self.rows.get(&machine.instance_id);
+            let state = self.state(at, machine, member, known.map(|row| row.since));
+            let row =
+                self.rows.entry(machine.instance_id.clone()).or_insert_with(|| Row::new(state, at, true));
+            changes.extend(row.become_state(&machine.instance_id, state, at, machine.exit.as_ref()));
+            row.shown = shown(machine, member, row);
+            if state == InstanceState::Stopped {
+                members.forget(&machine.instance_id);
+            }
+        }
+        for change in &changes {
+            if (change.from, change.to) == (InstanceState::Starting, InstanceState::Ready) {
+                self.measure_boot(&change.instance_id);
+            }
+        }
+        self.others(at, machines, members);
+        changes
+    }
+
+    /// An instance was started: a boot begins.
+    pub fn started(&mut self, instance_id: &str, at: Duration, decision_id: &str) {
+        let mut row = Row::new(InstanceState::Starting, at, true);
+        decision_id.clone_into(&mut row.decision_id);
+        self.rows.insert(instance_id.to_owned(), row);
+    }
+
+    /// It was not started after all.
+    pub fn not_started(&mut self, instance_id: &str, at: Duration) {
+        self.rows.insert(instance_id.to_owned(), Row::new(InstanceState::Stopped, at, true));
+    }
+
+    pub fn instances(&self, members: &Members) -> Vec<Instance> {
+        let instance = |(instance_id, row): (&String, &Row)| Instance {
+            instance_id: instance_id.clone(),
+            state: row.state,
+            since: row.since,
+            busy_slots: members.get(instance_id).map_or(0, |member| member.heartbeat.busy_slots),
+            owned: row.owned,
+        };
+        self.rows.iter().map(instance).collect()
+    }
+
+    pub fn shown(&self) -> Vec<v1::Instance> {
+        self.rows.values().map(|row| row.shown.clone()).collect()
+    }
+
+    /// Measured where it can be: the median of the last boots.
+    pub fn boot(&self) -> Boot {
+        let mut sorted: Vec<_> = self.boots.iter().copied().collect();
+        sorted.sort_unstable();
+        let warm = sorted.get(sorted.len() / 2).copied().unwrap_or(self.boot_prior);
+        Boot { warm, cold: warm }
+    }
+
+    /// When the next one that is starting should be ready.
+    pub fn next_ready(&self, at: Duration) -> Option<Duration> {
+        let warm = self.boot().warm;
+        let starting = self.rows.values().filter(|row| row.state == InstanceState::Starting);
+        starting.map(|row| (row.since + warm).max(at)).min()
+    }
+
+    fn state(
+        &self,
+        at: Duration,
+        machine: &Machine,
+        member: Option<&Member>,
+        since: Option<Duration>,
+    ) -> InstanceState {
+        match machine.state {
+            MachineState::Stopped => return InstanceState::Stopped,
+            MachineState::Stopping => return InstanceState::Stopping,
+            MachineState::Pending | MachineState::Running => {}
+        }
+        let boot_limit = BOOT_LIMIT_MIN.max(self.boot().warm * 4);
+        let registered = member.filter(|member| member.registered.is_some());
+        let lost = match registered {
+            Some(member) => is_silent(member, at, self.grace),
+            None => since.is_some_and(|since| at.saturating_sub(since) > boot_limit),
+        };
+        match member {
+            Some(member) if member.drained => InstanceState::Drained,
+            _ if lost => InstanceState::Lost,
+            Some(member) if member.leaving => InstanceState::Stopping,
+            Some(member) if member.is_draining() => InstanceState::Draining,
+            _ if registered.is_some() => InstanceState::Ready,
+            _ => InstanceState::Starting,
+        }
+    }
+
+    /// Workers that somebody else started: capacity, as long as they are heard.
+    fn others(&mut self, at: Duration, machines: &[Machine], members: &mut Members) {
+        let listed =
+            |instance_id: &String| machines.iter().any(|machine| machine.instance_id == *instance_id);
+        let mut gone = Vec::new();
+        self.rows.retain(|instance_id, row| row.owned || members.get(instance_id).is_some());
+        for (instance_id, member) in members.iter().filter(|(instance_id, _)| !listed(instance_id)) {
+            if is_silent(member, at, self.grace) {
+                gone.push(instance_id.clone());
+                continue;
+            }
+            let state = match member {
+                member if member.leaving || member.drained => InstanceState::Stopping,
+                member if member.is_draining() => InstanceState::Draining,
+                _ => InstanceState::Ready,
+            };
+            let row = self.rows.entry(instance_id.clone()).or_insert_with(|| Row::new(state, at, false));
+            // Nobody waits for how a worker of somebody else goes on.
+            let _ = row.become_state(instance_id, state, at, None);
+            let machine = Machine {
+                instance_id: instance_id.clone(),
+                state: MachineState::Running,
+                instance_type: String::new(),
+                zone: String::new(),
+                spot: false,
+                billed_since: None,
+                exit: None,
+            };
+            row.shown = shown(&machine, Some(member), row);
+        }
+        for instance_id in gone {
+            members.forget(&instance_id);
+            self.rows.remove(&instance_id);
+        }
+    }
+
+    fn measure_boot(&mut self, instance_id: &str) {
+        if let Some(boot) = self.rows.get(instance_id).and_then(|row| row.boot) {
+            if self.boots.len() == BOOTS {
+                self.boots.pop_front();
+            }
+            self.boots.push_back(boot);
+        }
+    }
+}
+
+/// Without a session a worker may be back within the grace. With one it may be busy beyond measure.
+fn is_silent(member: &Member, at: Duration, grace: Duration) -> bool {
+    let limit = if member.is_connected() { grace * 3 } else { grace };
+    at.saturating_sub(member.heard) > limit
+}
+
+impl Row {
+    fn new(state: InstanceState, since: Duration, owned: bool) -> Self {
+        Self {
+            state,
+            since,
+            owned,
+            proved: false,
+            boot: None,
+            decision_id: String::new(),
+            shown: v1::Instance::default(),
+        }
+    }
+
+    fn become_state(
+        &mut self,
+        instance_id: &str,
+        state: InstanceState,
+        at: Duration,
+        exit: Option<&String>,
+    ) -> Option<Change> {
+        let proves = state == InstanceState::Ready
+            && self.state == InstanceState::Ready
+            && !self.proved
+            && at.saturating_sub(self.since) >= PROVED_AFTER;
+        if state == self.state && !proves {
+            return None;
+        }
+        let change = Change {
+            instance_id: instance_id.to_owned(),
+            from: self.state,
+            to: state,
+            proved: self.proved || proves,
+            exit: exit.cloned(),
+        };
+        self.proved |= proves;
+        if (self.state, state) == (InstanceState::Starting, InstanceState::Ready) {
+            self.boot = Some(at.saturating_sub(self.since));
+        }
+        if state != self.state {
+            (self.state, self.since) = (state, at);
+        }
+        Some(change)
+    }
+}
+
+fn shown(machine: &Machine, member: Option<&Member>, row: &Row) -> v1::Instance {
+    let heartbeat = member.map(|member| member.heartbeat).unwrap_or_default();
+    let registered = member.filter(|member| member.registered.is_some());
+    v1::Instance {
+        instance_id: machine.instance_id.clone(),
+        state: wire::instance_state(row.state).into(),
+        instance_type: machine.instance_type.clone(),
+        zone: machine.zone.clone(),
+        spot: machine.spot,
+        state_time: Some(timestamp(row.since)),
+        billed_since: machine.billed_since.map(timestamp),
+        slots: heartbeat.slots,
+        busy_slots: heartbeat.busy_slots,
+        heartbeat_time: registered.map(|member| timestamp(member.heard)),
+        decision_id: row.decision_id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1000 + seconds)
+    }
+
+    fn machine(state: MachineState) -> Machine {
+        Machine {
+            instance_id: "local-1".to_owned(),
+            state,
+            instance_type: String::new(),
+            zone: String::new(),
+            spot: false,
+            billed_since: None,
+            exit: None,
+        }
+    }
+
+    /// The states the one instance goes through at the given seconds.
+    fn states(
+        roster: &mut Roster,
+        members: &mut Members,
+        machine: &Machine,
+        seconds: &[u64],
+    ) -> Vec<InstanceState> {
+        let look = |second: &u64| {
+            roster.update(at(*second), std::slice::from_ref(machine), members);
+            roster.instances(members)[0].state
+        };
+        seconds.iter().map(look).collect()
+    }
+
+    fn ready() -> (Roster, Members, u64) {
+        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        members.begin("local-1", at(0));
+        roster.started("local-1", at(0), "first");
+        assert_eq!(
+            states(&mut roster, &mut members, &machine(MachineState::Running), &[0]),
+            [InstanceState::Starting]
+        );
+        let (session, _) = members.connect("local-1", at(3)).unwrap();
+        assert_eq!(
+            states(&mut roster, &mut members, &machine(MachineState::Running), &[3]),
+            [InstanceState::Ready]
+        );
+        (roster, members, session)
+    }
+
+    #[test]
+    fn boot_is_measured_from_start_to_hello() {
+        let (roster, ..) = ready();
+        assert_eq!(roster.boot().warm, Duration::from_secs(3));
+        assert_eq!(roster.shown()[0].decision_id, "first");
+    }
+
+    #[test]
+    fn silent_worker_is_lost_only_after_the_grace() {
+        use InstanceState::{Lost, Ready};
+        let running = machine(MachineState::Running);
+        let (mut roster, mut members, session) = ready();
+        // Its session is open: it may be busy.
+        assert_eq!(states(&mut roster, &mut members, &running, &[12, 33, 34]), [Ready, Ready, Lost]);
+        let (mut roster, mut members, _) = ready();
+        members.disconnect("local-1", session);
+        assert_eq!(states(&mut roster, &mut members, &running, &[13, 14]), [Ready, Lost]);
+        // And is back when it registers again.
+        members.connect("local-1", at(15)).unwrap();
+        assert_eq!(states(&mut roster, &mut members, &running, &[15]), [Ready]);
+    }
+
+    #[test]
+    fn worker_that_never_registers_is_lost_after_the_boot_limit() {
+        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        members.begin("local-1", at(0));
+        roster.started("local-1", at(0), "first");
+        let running = machine(MachineState::Running);
+        let seen = states(&mut roster, &mut members, &running, &[60, 61]);
+        assert_eq!(seen, [InstanceState::Starting, InstanceState::Lost]);
+    }
+
+    #[test]
+    fn drained_worker_may_be_stopped_even_when_it_is_silent() {
+        let (mut roster, mut members, session) = ready();
+        members.drain("local-1", at(4), "second");
+        let running = machine(MachineState::Running);
+        assert_eq!(states(&mut roster, &mut members, &running, &[4]), [InstanceState::Draining]);
+        members.drained("local-1", session, at(5), "second");
+        members.disconnect("local-1", session);
+        assert_eq!(states(&mut roster, &mut members, &running, &[5, 500]), [InstanceState::Drained; 2]);
+    }
+
+    #[test]
+    fn death_says_how_it_came_and_whether_the_worker_had_proved_itself() {
+        let dead = Machine { exit: Some("signal: 9".to_owned()), ..machine(MachineState::Stopped) };
+        let (mut roster, mut members, session) = ready();
+        members.heartbeat("local-1", session, at(13), proto::internal::v1::WorkerHeartbeat::default());
+        let proved = roster.update(at(13), &[machine(MachineState::Running)], &mut members);
+        assert_eq!((proved[0].from, proved[0].to), (InstanceState::Ready, InstanceState::Ready));
+        let changes = roster.update(at(14), std::slice::from_ref(&dead), &mut members);
+        let change = Change {
+            instance_id: "local-1".to_owned(),
+            from: InstanceState::Ready,
+            to: InstanceState::Stopped,
+            proved: true,
+            exit: Some("signal: 9".to_owned()),
+        };
+        assert_eq!(changes, [change]);
+        assert!(members.get("local-1").is_none());
+    }
+
+    #[test]
+    fn worker_of_somebody_else_is_capacity_as_long_as_it_is_heard() {
+        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        let (session, _) = members.connect("mine", at(0)).unwrap();
+        roster.update(at(0), &[], &mut members);
+        let seen = roster.instances(&members);
+        assert_eq!((seen[0].state, seen[0].owned), (InstanceState::Ready, false));
+        members.disconnect("mine", session);
+        roster.update(at(11), &[], &mut members);
+        assert_eq!(roster.instances(&members), []);
+    }
+}

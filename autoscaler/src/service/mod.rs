@@ -1,0 +1,8 @@
+//! What the autoscaler serves: to people and programs, and to our own gateways and workers.
+
+mod autoscaler;
+mod control;
+mod stream;
+
+pub use autoscaler::AutoscalerApi;
+pub use control::ControlApi;

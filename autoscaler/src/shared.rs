@@ -1,0 +1,63 @@
+//! What the control loop and the two gRPC services have in common.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use proto::{internal::v1::GatewaySessionResponse, v1};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Clock, decision_log::DecisionLog, load::Load, members::Members};
+
+pub struct Shared {
+    pub clock: Clock,
+    pub log: DecisionLog,
+    load: Mutex<Load>,
+    members: Mutex<Members>,
+    sessions: AtomicU64,
+    /// Something happened that should not wait for the next tick.
+    pub wake: Notify,
+    /// What is shown to people, as of the last look.
+    pub view: watch::Sender<View>,
+    /// What gateways are told.
+    pub capacity: watch::Sender<GatewaySessionResponse>,
+    /// Ends all streams.
+    pub stop: CancellationToken,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    pub status: v1::GetStatusResponse,
+    pub instances: Vec<v1::Instance>,
+}
+
+impl Shared {
+    pub fn new(clock: Clock, log: DecisionLog, stop: CancellationToken) -> Self {
+        Self {
+            clock,
+            log,
+            load: Mutex::default(),
+            members: Mutex::default(),
+            sessions: AtomicU64::new(0),
+            wake: Notify::new(),
+            view: watch::Sender::default(),
+            capacity: watch::Sender::default(),
+            stop,
+        }
+    }
+
+    pub fn load(&self) -> MutexGuard<'_, Load> {
+        // Counts are replaced whole; a panic in between leaves at worst one report out.
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

@@ -1,0 +1,149 @@
+//! The decision's own types as the messages that are recorded and shown.
+
+use std::time::Duration;
+
+use proto::v1;
+
+use crate::{
+    clock::timestamp,
+    decide::{
+        Action, ActionKind, Bound, BoundKind, Census, Decision, InstanceState, Observation, Policy, Rule,
+    },
+};
+
+pub fn policy(policy: &Policy) -> v1::Policy {
+    use v1::policy::Kind;
+    let kind = match &policy.rule {
+        Rule::Step(step) => Kind::Step(v1::StepPolicy {
+            messages_per_instance: step.messages_per_instance,
+            count_in_flight: step.count_in_flight,
+        }),
+        Rule::Backlog(backlog) => {
+            Kind::Backlog(v1::BacklogPolicy { target_per_instance: backlog.target_per_instance })
+        }
+        Rule::Latency(latency) => Kind::Latency(v1::LatencyPolicy {
+            target: duration(latency.target),
+            quantile: latency.quantile,
+            max_hold: duration(latency.hold_max),
+        }),
+        Rule::Fixed(fixed) => Kind::Fixed(v1::FixedPolicy { instances: fixed.instances }),
+    };
+    v1::Policy {
+        kind: Some(kind),
+        min_instances: policy.min_instances,
+        max_instances: policy.max_instances,
+        version: policy.version,
+        scale_in_hold: policy.hold.and_then(duration),
+        keep: duration(policy.keep),
+    }
+}
+
+pub fn observation(observation: &Observation) -> v1::Observation {
+    let (queue, census) = (&observation.queue, Census::of(&observation.instances));
+    v1::Observation {
+        time: Some(timestamp(observation.at)),
+        queue: Some(v1::QueueObservation {
+            visible: queue.visible,
+            in_flight: queue.in_flight,
+            delayed: queue.delayed,
+            oldest_age: duration(queue.oldest_age),
+            as_of: queue.as_of.map(timestamp),
+            approximate: queue.approximate,
+        }),
+        fleet: Some(v1::FleetObservation {
+            ready: census.ready,
+            starting: census.starting,
+            draining: census.draining,
+            stopped: census.stopped,
+            start_tokens: observation.supply.start_tokens,
+            start_tokens_per_second: observation.supply.start_tokens_per_second,
+        }),
+        arrivals_per_second_fast: observation.arrivals.fast,
+        arrivals_per_second_slow: observation.arrivals.slow,
+        service_mean: duration(observation.service.mean),
+        service_p95: duration(observation.service.p95),
+        boot_warm_p50: duration(observation.boot.warm),
+        boot_cold_p50: duration(observation.boot.cold),
+        late_ratio: observation.late_ratio,
+        paused: observation.paused.scale_in || observation.paused.scale_out,
+    }
+}
+
+/// The record of a decision, before anything was done. The log gives it its sequence.
+pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: &Policy) -> v1::Decision {
+    v1::Decision {
+        decision_id: decision_id.to_owned(),
+        sequence: 0,
+        time: Some(timestamp(seen.at)),
+        policy: Some(policy(by)),
+        observation: Some(observation(seen)),
+        terms: decided
+            .terms
+            .iter()
+            .map(|term| v1::DecisionTerm {
+                name: term.name.to_owned(),
+                instances: term.instances,
+                formula: term.formula.clone(),
+            })
+            .collect(),
+        need: decided.need,
+        bounds: decided.bounds.iter().map(bound).collect(),
+        want: decided.want,
+        current: decided.current,
+        actions: decided.actions.iter().enumerate().map(|(at, one)| action(decision_id, at, one)).collect(),
+        reason: decided.reason.clone(),
+        predicted_p95: None,
+        actual_p95: None,
+        leader_epoch: 0,
+    }
+}
+
+fn bound(bound: &Bound) -> v1::Bound {
+    let kind = match bound.kind {
+        BoundKind::Hold => v1::BoundKind::Hold,
+        BoundKind::Stale => v1::BoundKind::Stale,
+        BoundKind::Min => v1::BoundKind::Min,
+        BoundKind::Max => v1::BoundKind::Max,
+        BoundKind::Paused => v1::BoundKind::Paused,
+        BoundKind::Capacity => v1::BoundKind::Capacity,
+        BoundKind::ApiBudget => v1::BoundKind::ApiBudget,
+    };
+    v1::Bound { kind: kind.into(), from: bound.from, to: bound.to }
+}
+
+fn action(decision_id: &str, at: usize, action: &Action) -> v1::Action {
+    v1::Action {
+        kind: action_kind(action.kind).into(),
+        instance_id: action.instance_id.clone(),
+        client_token: format!("{decision_id}-{at}"),
+        outcome: v1::ActionOutcome::Pending.into(),
+        error: String::new(),
+        attempts: 0,
+    }
+}
+
+pub fn action_kind(kind: ActionKind) -> v1::ActionKind {
+    match kind {
+        ActionKind::Undrain => v1::ActionKind::Undrain,
+        ActionKind::Start => v1::ActionKind::Start,
+        ActionKind::Launch => v1::ActionKind::Launch,
+        ActionKind::Drain => v1::ActionKind::Drain,
+        ActionKind::Stop => v1::ActionKind::Stop,
+    }
+}
+
+pub fn instance_state(state: InstanceState) -> v1::InstanceState {
+    match state {
+        InstanceState::Starting => v1::InstanceState::Starting,
+        InstanceState::Ready => v1::InstanceState::Ready,
+        InstanceState::Draining => v1::InstanceState::Draining,
+        // Confirmed or not to be had back: for a reader both are on their way out.
+        InstanceState::Drained | InstanceState::Stopping => v1::InstanceState::Stopping,
+        InstanceState::Stopped => v1::InstanceState::Stopped,
+        InstanceState::Lost => v1::InstanceState::Lost,
+    }
+}
+
+fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    Some(platform::time::to_proto(duration))
+}
