@@ -83,7 +83,7 @@ impl Autoscaler {
             boot_prior: options.boot_delay + PROCESS_START_PRIOR,
             worker_grace: options.worker_grace,
         };
-        let controller = Controller::new(shared, open_fleet(&options, clock)?, controller_options);
+        let controller = Controller::new(shared, open_fleet(&options, address, clock)?, controller_options);
         let router = router.fallback(serve::grpc_only);
         Ok(Self { address, listener, router, health, server, controller, grace: options.grace })
     }
@@ -113,10 +113,11 @@ impl Autoscaler {
     }
 }
 
-fn open_fleet(options: &Options, clock: Clock) -> Result<Arc<dyn Fleet>> {
+fn open_fleet(options: &Options, address: SocketAddr, clock: Clock) -> Result<Arc<dyn Fleet>> {
     match options.fleet.as_str() {
         "local:" => Ok(Arc::new(LocalFleet::new(LocalOptions {
             command: options.worker_command.clone(),
+            autoscaler: format!("http://{address}"),
             slots: options.max_instances(),
             boot_delay: options.boot_delay,
             stop_limit: STOP_LIMIT,

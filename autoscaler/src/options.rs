@@ -20,7 +20,7 @@ pub struct Options {
     /// What workers run on: `local:` (processes on this machine)
     #[arg(long, env = "DUNLIN_FLEET", default_value = "local:", value_name = "URL")]
     pub fleet: String,
-    /// Program of a worker, and each of its arguments, one flag each; `--instance-id ID` is put after them
+    /// Program of a worker, and each of its arguments, one flag each; `--autoscaler URL --instance-id ID` is put after them
     #[arg(long, env = "DUNLIN_WORKER_COMMAND", value_name = "WORD", allow_hyphen_values = true)]
     pub worker_command: Vec<OsString>,
     /// Wait this long before each worker is started, as if a machine had to boot

@@ -137,8 +137,7 @@ async fn killed_worker_is_replaced_at_once() {
     world.until_count(InstanceState::Starting, 1).await;
     let _worker = FakeWorker::connect(&world, "local-1").await;
     world.until_count(InstanceState::Ready, 1).await;
-    let file = folder.path().join("local-1");
-    let id: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    let id = process_id(&folder.path().join("local-1")).await;
     let process = rustix::process::Pid::from_raw(id).unwrap();
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     world.until_count(InstanceState::Starting, 1).await;
@@ -221,8 +220,8 @@ async fn stopping_waits_for_the_workers_and_leaves_no_process() {
     let mut worker = FakeWorker::connect(&world, "local-1").await;
     worker.heartbeat(1).await;
     world.until_count(InstanceState::Ready, 1).await;
-    let id = std::fs::read_to_string(folder.path().join("local-1")).unwrap();
-    let process = std::path::Path::new("/proc").join(id.trim());
+    let id = process_id(&folder.path().join("local-1")).await;
+    let process = std::path::PathBuf::from(format!("/proc/{id}"));
 
     world.shutdown.stop.cancel();
     let decision_id = worker.until_drain().await;
@@ -248,4 +247,14 @@ async fn nothing_is_stopped_while_no_gateway_says_what_waits() {
     let warnings = world.status().await.warnings;
     assert!(warnings.iter().any(|one| one.contains("s old")), "{warnings:?}");
     world.stop().await;
+}
+
+/// What a worker process has written about itself, once it has.
+async fn process_id(file: &std::path::Path) -> i32 {
+    loop {
+        if let Ok(id) = std::fs::read_to_string(file).unwrap_or_default().trim().parse() {
+            return id;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }

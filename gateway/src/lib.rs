@@ -81,6 +81,15 @@ impl Gateway {
         self.internal_address
     }
 
+    /// Where to report load, when it was not known at `bind`: two services in one process learn
+    /// each other's ports only after both are bound.
+    pub fn report_to(&mut self, autoscaler: SocketAddr) -> Result<()> {
+        let endpoint = Endpoint::from_shared(format!("http://{autoscaler}"));
+        self.autoscaler =
+            Some(endpoint.map_err(|error| Error::internal(error).context("name the autoscaler"))?);
+        Ok(())
+    }
+
     /// How many images wait for an answer, for whoever waits for a drain.
     pub fn waiting(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
         let core = Arc::clone(&self.core);

@@ -59,6 +59,23 @@ pub struct Options {
     pub allow_anonymous: bool,
 }
 
+impl Options {
+    /// As from a command line without the program's name. Checks nothing across options.
+    pub fn from_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<std::ffi::OsString> + Clone,
+    {
+        #[derive(clap::Parser)]
+        #[command(no_binary_name = true)]
+        struct Arguments {
+            #[command(flatten)]
+            options: Options,
+        }
+        <Arguments as clap::Parser>::try_parse_from(arguments).map(|arguments| arguments.options)
+    }
+}
+
 impl Check for Options {
     fn check(&self, problems: &mut Problems) {
         /// One message may be 32 MiB at most (specs/api.md, row 9), and other fields need room.

@@ -17,8 +17,10 @@ use crate::clock::Clock;
 
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// Program and arguments; `--instance-id local-N` is put after them.
+    /// Program and arguments; `--autoscaler URL --instance-id local-N` is put after them.
     pub command: Vec<OsString>,
+    /// Where the workers find the autoscaler.
+    pub autoscaler: String,
     pub slots: u32,
     /// Waited before each process is started, as if a machine had to boot.
     pub boot_delay: Duration,
@@ -66,6 +68,7 @@ impl LocalFleet {
 
     fn command(&self, instance_id: &str) -> Vec<OsString> {
         let mut command = self.options.command.clone();
+        command.extend(["--autoscaler".into(), self.options.autoscaler.clone().into()]);
         command.extend(["--instance-id".into(), instance_id.into()]);
         command
     }

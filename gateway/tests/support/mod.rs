@@ -3,7 +3,6 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use clap::Parser;
 use gateway::{Gateway, Options};
 use platform::{
     Result,
@@ -31,16 +30,10 @@ pub struct System {
     pub running: JoinHandle<Result<()>>,
 }
 
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-}
-
 /// A gateway with these flags beside free ports.
 pub async fn start(flags: &[&str]) -> System {
-    let ports = ["gateway", "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"];
-    let options = Arguments::parse_from(ports.iter().chain(flags)).options;
+    let ports = ["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"];
+    let options = Options::from_arguments(ports.iter().chain(flags)).unwrap();
     let grace = options.grace;
     let gateway = Gateway::bind(options).await.unwrap();
     let (public, internal) = (gateway.public_address(), gateway.internal_address());
