@@ -1,0 +1,178 @@
+//! The connection to a server of ours: one place for addresses, time limits and the sentence that
+//! says how to start what is not there.
+
+use std::{error::Error as StdError, fmt, io, time::Duration};
+
+use platform::options::exit;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::failure::{Failure, causes};
+
+/// How long a server may take to accept the connection; it is near, or it is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most one answer may take: 1,000 decisions with all they saw, or 1,000 classes an image.
+pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// `http://host:port` of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address(Uri);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_string().trim_end_matches('/'))
+    }
+}
+
+/// For `value_parser`: `http://host:port` or `host:port`.
+pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
+    const EXAMPLE: &str = "write it like http://127.0.0.1:8000";
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = with_scheme.parse().map_err(|error| format!("{error}; {EXAMPLE}"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err("this build has no TLS; use http".to_owned()),
+        _ => return Err(format!("unknown scheme; {EXAMPLE}")),
+    }
+    if uri.host().is_none_or(str::is_empty) || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!("not the address of a server; {EXAMPLE}"));
+    }
+    Ok(Address(uri))
+}
+
+/// Where images are sent.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GatewayOptions {
+    /// The gateway to send images to
+    #[arg(
+        long,
+        env = "DUNLIN_SERVER",
+        default_value = "http://127.0.0.1:8000",
+        value_name = "URL",
+        value_parser = parse_address,
+        help_heading = "Server"
+    )]
+    pub(crate) server: Address,
+}
+
+/// Whom to ask about the fleet.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AutoscalerOptions {
+    /// The autoscaler to ask
+    #[arg(
+        long,
+        env = "DUNLIN_AUTOSCALER",
+        default_value = "http://127.0.0.1:8002",
+        value_name = "URL",
+        value_parser = parse_address,
+        help_heading = "Server"
+    )]
+    pub(crate) autoscaler: Address,
+}
+
+/// Who is being called, for the sentences about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Gateway,
+    Autoscaler,
+}
+
+impl Service {
+    fn flag(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Gateway => ("--server", "DUNLIN_SERVER"),
+            Self::Autoscaler => ("--autoscaler", "DUNLIN_AUTOSCALER"),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gateway => "gateway",
+            Self::Autoscaler => "autoscaler",
+        })
+    }
+}
+
+/// Connects now, so that a server that is not there is said before anything is read or sent.
+pub(crate) async fn connect(service: Service, address: &Address) -> Result<Channel, Failure> {
+    endpoint(address).connect().await.map_err(|error| not_reachable(service, address, &error))
+}
+
+fn endpoint(address: &Address) -> Endpoint {
+    const KEEPALIVE: Duration = Duration::from_secs(20);
+    const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+    const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+    Endpoint::from(address.0.clone())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+/// The sentence for a server that does not answer, with exit code 69.
+pub(crate) fn not_reachable(
+    service: Service,
+    address: &Address,
+    error: &(dyn StdError + 'static),
+) -> Failure {
+    let (flag, variable) = service.flag();
+    Failure::new(
+        exit::UNAVAILABLE,
+        format!(
+            "can't reach the {service} at {address} ({}); start one with 'dunlin up', \
+             or name another with {flag} URL or {variable}",
+            short_cause(error)
+        ),
+    )
+}
+
+/// "connection refused" rather than the words of four layers.
+fn short_cause(error: &(dyn StdError + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => return "connection refused".to_owned(),
+                io::ErrorKind::TimedOut => return "timed out".to_owned(),
+                _ => {}
+            }
+        }
+        next = error.source();
+    }
+    causes(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_a_scheme() {
+        let check = |text: &str, want: &str| {
+            assert_eq!(parse_address(text).unwrap().to_string(), want, "{text}");
+        };
+        check("http://127.0.0.1:8000", "http://127.0.0.1:8000");
+        check("http://127.0.0.1:8000/", "http://127.0.0.1:8000");
+        check("localhost:8000", "http://localhost:8000");
+        check("[::1]:8000", "http://[::1]:8000");
+        for bad in ["", "https://host:1", "ftp://host:1", "http://host:1/path", "http://host:1/?q=1", "a b"] {
+            assert!(parse_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_connection_is_69_and_says_how_to_start_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = listener.local_addr().unwrap();
+        drop(listener);
+        let address = parse_address(&free.to_string()).unwrap();
+        let failure = connect(Service::Gateway, &address).await.unwrap_err();
+        assert_eq!(failure.exit_code, 69);
+        assert!(failure.sentence.contains("connection refused"), "{}", failure.sentence);
+        assert!(failure.sentence.contains("dunlin up"), "{}", failure.sentence);
+    }
+}
