@@ -1,0 +1,160 @@
+//! Brings answers to the gateways that wait: one session for each gateway, opened when a task
+//! names it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use platform::{Error, Kind, Result, store::Store};
+use proto::{
+    internal::v1::{WorkerHello, reply_service_client::ReplyServiceClient},
+    v1::ImageResult,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tonic::transport::Endpoint;
+
+use super::{answer::Identity, held::Ticket, settle::Settlement};
+
+mod session;
+
+use session::Session;
+
+/// A worker has a handful of gateways; more mean that something makes them up.
+const GATEWAYS_MAX: usize = 64;
+
+/// Notes on their way to one session. Each is a pointer.
+const NOTES_MAX: usize = 256;
+
+/// What a session is told.
+pub(super) enum Note {
+    Started(Arc<Ticket>),
+    Answer(Arc<Ticket>, Box<ImageResult>),
+}
+
+/// What all sessions share.
+pub(crate) struct Post {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) settle: mpsc::Sender<Settlement>,
+    /// Where results go that a task wants kept.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    /// How long an answer is kept for a gateway that does not take it.
+    pub(crate) patience: Duration,
+    /// Sessions that have something to say and no connection.
+    pub(crate) stranded: AtomicUsize,
+}
+
+impl Post {
+    pub(crate) fn hello(&self) -> WorkerHello {
+        WorkerHello {
+            worker_id: self.identity.worker_id.clone(),
+            instance_id: self.identity.instance_id.clone(),
+            model: self.identity.model.clone(),
+            model_version: self.identity.model_version.clone(),
+        }
+    }
+}
+
+pub(crate) struct Replies {
+    post: Arc<Post>,
+    sessions: Mutex<HashMap<String, Open>>,
+    /// Its drop ends the sessions.
+    alive: watch::Sender<()>,
+}
+
+struct Open {
+    notes: mpsc::Sender<Note>,
+    session: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.session.abort();
+    }
+}
+
+impl Replies {
+    pub(crate) fn new(post: Post) -> Self {
+        Self { post: Arc::new(post), sessions: Mutex::default(), alive: watch::Sender::new(()) }
+    }
+
+    /// Tells the gateway that its task was taken up, so that it can say if nobody waits any more.
+    /// Nothing is lost when this future is dropped.
+    pub(crate) async fn started(&self, ticket: &Arc<Ticket>) -> Result<()> {
+        self.note(ticket, Note::Started(Arc::clone(ticket))).await
+    }
+
+    /// Brings an answer to the gateway, then settles the lease: acks it once the gateway has taken
+    /// the answer and not before.
+    ///
+    /// When dropped, the answer is lost and the task comes back when its lease ends.
+    pub(crate) async fn answer(&self, ticket: &Arc<Ticket>, result: ImageResult) -> Result<()> {
+        self.note(ticket, Note::Answer(Arc::clone(ticket), Box::new(result))).await
+    }
+
+    /// Whether a gateway that is owed something can't be reached now.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.post.stranded.load(Ordering::Relaxed) > 0
+    }
+
+    async fn note(&self, ticket: &Arc<Ticket>, note: Note) -> Result<()> {
+        match self.session(&ticket.task.reply_to) {
+            Ok(notes) => notes.send(note).await.map_err(|_| Error::internal("a reply session has ended")),
+            Err(error) => {
+                if matches!(note, Note::Answer(..)) {
+                    // After the last attempt the dead letter tells its caller.
+                    tracing::warn!(%error, task.id = ticket.task.task_id, "answer can't be delivered, task released");
+                    let settlement = Settlement::Release(ticket.lease.clone());
+                    let sent = self.post.settle.send(settlement).await;
+                    return sent.map_err(|_| Error::internal("the task that settles leases has ended"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn session(&self, reply_to: &str) -> Result<mpsc::Sender<Note>> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = sessions.get(reply_to) {
+            return Ok(open.notes.clone());
+        }
+        if sessions.len() >= GATEWAYS_MAX {
+            return Err(
+                Error::new(Kind::Internal, "").with_source(format!("more than {GATEWAYS_MAX} gateways"))
+            );
+        }
+        let client = connect(reply_to)?;
+        let (notes, inbox) = mpsc::channel(NOTES_MAX);
+        let session = Session::new(client, Arc::clone(&self.post), reply_to.to_owned());
+        let session = tokio::spawn(session.run(inbox, self.alive.subscribe()));
+        sessions.insert(reply_to.to_owned(), Open { notes: notes.clone(), session });
+        Ok(notes)
+    }
+}
+
+/// A client that connects when it is first used.
+fn connect(reply_to: &str) -> Result<ReplyServiceClient<tonic::transport::Channel>> {
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    const KEEPALIVE: Duration = Duration::from_secs(10);
+    let unusable =
+        || Error::new(Kind::Internal, "").with_source(format!("reply to {reply_to:?}: not http://host:port"));
+    if !reply_to.starts_with("http://") {
+        return Err(unusable());
+    }
+    let endpoint = Endpoint::from_shared(reply_to.to_owned()).map_err(|_| unusable())?;
+    let channel = endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .connect_lazy();
+    Ok(ReplyServiceClient::new(channel))
+}
