@@ -1,1 +1,77 @@
-fn main() {}
+//! `dunlin`: the whole system on one machine, and its client.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use command::{Cli, Command};
+use failure::{Failure, Outcome};
+use platform::options::{exit, try_load};
+
+mod bench;
+mod classify;
+mod command;
+mod completions;
+mod connect;
+mod decisions;
+mod failure;
+mod follow;
+mod output;
+mod record;
+mod service;
+mod status;
+mod stream;
+mod times;
+mod up;
+
+fn main() -> ExitCode {
+    let arguments = command::with_default_command(std::env::args_os().collect());
+    let cli: Cli = match try_load("dunlin", arguments) {
+        Ok(cli) => cli,
+        Err(failure) => return end(Err(Failure::new(failure.exit_code, failure.text))),
+    };
+    end(run(cli))
+}
+
+fn run(cli: Cli) -> Outcome {
+    if let Command::Completions(options) = &cli.command {
+        return completions::run(options);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(exit::FAILED, format!("start the runtime: {error}")))?;
+    let colours = cli.colours;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Up(options) => up::run(*options).await,
+            Command::Gateway(options) => service::gateway(*options).await,
+            Command::Worker(options) => service::worker(*options).await,
+            Command::Autoscaler(options) => service::autoscaler(*options).await,
+            Command::Classify(options) => classify::run(options, colours).await,
+            Command::Status(options) => status::run(options, colours).await,
+            Command::Decisions(options) => decisions::run(options, colours).await,
+            Command::Bench(options) => bench::run(options, colours).await,
+            Command::Completions(options) => completions::run(&options),
+        }
+    });
+    // A read of standard input can't be interrupted; don't wait for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Says what went wrong, if there is someone to hear it.
+fn end(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if !failure.sentence.is_empty() {
+                // Standard error may be closed too, and then there is nobody to tell.
+                let sentence = failure.sentence.trim_end();
+                let prefix = if sentence.starts_with("error: ") { "" } else { "error: " };
+                let _ = writeln!(io::stderr(), "{prefix}{sentence}");
+            }
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
