@@ -123,6 +123,14 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         Some(time) => format!(", the next ready in {}", short(platform::time::until(time))),
         None => String::new(),
     };
+    let oldest = match &queue.oldest_age {
+        Some(age) if queue.visible > 0 => format!(" (the oldest for {})", short_field(Some(age))),
+        _ => String::new(),
+    };
+    let expected = match &status.predicted_p95 {
+        Some(expected) => format!("p95 {} expected; ", short_field(Some(expected))),
+        None => String::new(),
+    };
     let mut lines = vec![
         (
             "policy",
@@ -138,11 +146,8 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         (
             "queue",
             format!(
-                "{} waiting, {} in flight, {} delayed, the oldest for {}",
-                queue.visible,
-                queue.in_flight,
-                queue.delayed,
-                short_field(queue.oldest_age.as_ref())
+                "{} waiting{oldest}, {} in flight, {} delayed",
+                queue.visible, queue.in_flight, queue.delayed
             ),
         ),
         (
@@ -160,14 +165,7 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
                 short_field(seen.service_p95.as_ref())
             ),
         ),
-        (
-            "answers",
-            format!(
-                "p95 {} expected; {:.1} % of the last minute's late",
-                short_field(status.predicted_p95.as_ref()),
-                seen.late_ratio * 100.0
-            ),
-        ),
+        ("answers", format!("{expected}{:.1} % of the last minute's late", seen.late_ratio * 100.0)),
     ];
     if status.cost_per_hour_usd > 0.0 {
         lines.push(("cost", format!("{:.2} USD an hour", status.cost_per_hour_usd)));
@@ -290,7 +288,7 @@ mod tests {
         let lines = lines(&status());
         let words = |title| lines.iter().find(|line| line.0 == title).map(|line| line.1.clone()).unwrap();
         assert_eq!(words("fleet"), "2 wanted: 1 ready, 1 starting, 0 draining, 0 stopped");
-        assert_eq!(words("queue"), "6 waiting, 2 in flight, 0 delayed, the oldest for -");
+        assert_eq!(words("queue"), "6 waiting, 2 in flight, 0 delayed");
     }
 
     #[test]

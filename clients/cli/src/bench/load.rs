@@ -15,10 +15,13 @@ use proto::v1::ImageResult;
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{measure::Measured, request::Caller};
+
+/// A closed loop does not spin on a server that refuses at once, or is gone.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,7 +75,9 @@ async fn closed(concurrency: usize, extent: Extent, callers: &[Caller], notes: &
         let (caller, taken, notes) = (caller.clone(), Arc::clone(&taken), notes.clone());
         loops.spawn(async move {
             while Instant::now() < end && taken.fetch_add(1, Ordering::Relaxed) < extent.requests {
-                one(&caller, Instant::now(), &notes).await;
+                if one(&caller, Instant::now(), &notes).await.is_err() {
+                    sleep(PAUSE_AFTER_FAILURE).await;
+                }
             }
         });
     }
@@ -93,7 +98,8 @@ async fn open(pace: Pace, in_flight_max: usize, callers: &[Caller], notes: &Note
         };
         let (caller, notes) = (caller.clone(), notes.clone());
         in_flight.spawn(async move {
-            one(&caller, due, &notes).await;
+            // What went wrong is noted, and the next is due when it is due.
+            let _ = one(&caller, due, &notes).await;
             drop(place);
         });
     }
@@ -117,8 +123,8 @@ impl Pace {
     }
 }
 
-/// One request, timed from `due`.
-async fn one(caller: &Caller, due: Instant, notes: &Notes) {
+/// One request, timed from `due`; what came of it is noted.
+async fn one(caller: &Caller, due: Instant, notes: &Notes) -> Result<(), Error> {
     let images = caller.images();
     notes.write(|measured| {
         measured.requests += 1;
@@ -129,10 +135,11 @@ async fn one(caller: &Caller, due: Instant, notes: &Notes) {
         answered += 1;
         notes.write(|measured| measured.result(result, due.elapsed()));
     };
-    let called: Result<(), Error> = caller.call(take).await;
-    if let Err(error) = called {
-        notes.write(|measured| measured.call_failed(&error, images.saturating_sub(answered)));
+    let called = caller.call(take).await;
+    if let Err(error) = &called {
+        notes.write(|measured| measured.call_failed(error, images.saturating_sub(answered)));
     }
+    called
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use comfy_table::{Cell, Color, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use platform::options::exit;
 
-use super::row::Row;
+use super::row::{Class, Row};
 use crate::{
     failure::{Failure, Outcome, try_again},
     output::{Format, Output, Style, new_table, number},
@@ -135,31 +135,35 @@ impl Counts {
     }
 }
 
+/// With a column for errors only where there are some.
 fn table(rows: &[Row], style: Style) -> Table {
-    let mut table = new_table(style, &["FILE", "LABEL", "SCORE", "MS"]);
+    let some_failed = rows.iter().any(|row| row.error.is_some());
+    let errors: &[&str] = if some_failed { &["ERROR"] } else { &[] };
+    let mut table = new_table(style, &[&["FILE", "LABEL", "SCORE", "MS"], errors].concat());
     for row in rows {
         let total = row.total_ms.map_or_else(String::new, |millis| format!("{millis:.0}"));
+        let mut first = [Cell::new(&row.file), Cell::new(""), number(""), number(total)];
         if let Some(trouble) = &row.error {
             let words = Cell::new(format!("{}: {}", trouble.reason, trouble.message));
             let words = if style.colour { words.fg(Color::Red) } else { words };
-            table.add_row([Cell::new(&row.file), words, number(""), number(total)]);
+            table.add_row(first.into_iter().chain([words]));
             continue;
         }
-        if row.classifications.is_empty() {
-            table.add_row([
-                Cell::new(&row.file),
-                Cell::new("(no class over --min-score)"),
-                number(""),
-                number(&total),
-            ]);
+        if let Some(class) = row.classifications.first() {
+            [first[1], first[2]] = class_cells(class);
+        } else {
+            first[1] = Cell::new("(no class over --min-score)");
         }
-        for (rank, class) in row.classifications.iter().enumerate() {
-            let (file, total) = if rank == 0 { (row.file.as_str(), total.as_str()) } else { ("", "") };
-            let score = format!("{:.1} %", class.score * 100.0);
-            table.add_row([Cell::new(file), Cell::new(&class.label), number(score), number(total)]);
+        table.add_row(first);
+        for class in row.classifications.iter().skip(1) {
+            table.add_row([Cell::new("")].into_iter().chain(class_cells(class)));
         }
     }
     table
+}
+
+fn class_cells(class: &Class) -> [Cell; 2] {
+    [Cell::new(&class.label), number(format!("{:.1} %", class.score * 100.0))]
 }
 
 /// A line for each class, or one line for a picture without.
@@ -193,7 +197,7 @@ mod tests {
     use platform::{Error, Kind};
 
     use super::*;
-    use crate::classify::row::{Class, Trouble};
+    use crate::classify::row::Trouble;
 
     fn row(file: &str, outcome: Result<&[(&str, f32)], Kind>) -> Row {
         let trouble = |kind| Trouble::from(&Error::new(kind, "why").with_retry_after(Duration::from_secs(2)));
@@ -229,13 +233,14 @@ mod tests {
             row("c.jpg", Ok(&[])),
         ];
         let want = [
-            "FILE LABEL SCORE MS",
+            "FILE LABEL SCORE MS ERROR",
             "a.jpg tiger cat 38.5 % 41",
             "tabby 20.0 %",
             "b.jpg IMAGE_EMPTY: why",
             "c.jpg (no class over --min-score) 41",
         ];
         assert_eq!(lines(&table(&rows, Style::default())), want);
+        assert_eq!(lines(&table(&rows[..1], Style::default()))[0], "FILE LABEL SCORE MS");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsString,
-    io::Write as _,
+    fmt,
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -25,7 +26,6 @@ use crate::failure::Outcome;
 
 mod samples;
 
-/// `127.0.0.1:PORT`, where only this machine can connect.
 const EXAMPLES: &str = "\
 Examples:
   dunlin up                                       ports 8000, 8001 and 8002
@@ -177,25 +177,23 @@ pub(crate) async fn run(options: Options) -> Outcome {
             tokio::select! {
                 shown = show_samples(&addresses) => {
                     if let Err(error) = shown {
-                        println!("the photographs could not be classified: {error}");
+                        say(format_args!("the photographs could not be classified: {error}"));
                     }
                 }
                 // They are not worth waiting for.
                 () = shutdown.stop.cancelled() => {}
             }
         }
-        println!("\nTry your own:  dunlin classify ~/Pictures/*.jpg     Stop: Ctrl-C");
-        let _ = std::io::stdout().flush();
+        say(format_args!("\nTry your own:  dunlin classify ~/Pictures/*.jpg     Stop: Ctrl-C"));
         shutdown.stop.cancelled().await;
-        println!("\nstopping: {} in flight …", waiting());
-        let _ = std::io::stdout().flush();
+        say(format_args!("\nstopping: {} in flight …", waiting()));
         std::future::pending::<()>().await;
     };
     tokio::select! {
         served = &mut services => served?,
         () = shown => {}
     }
-    println!("done");
+    say(format_args!("done"));
     Ok(0)
 }
 
@@ -217,6 +215,11 @@ async fn serve(gateway: Gateway, autoscaler: Autoscaler, shutdown: &Shutdown, gr
     tokio::try_join!(callers, fleet).map(drop)
 }
 
+/// Prints a line. A reader that went away (`dunlin up | head`) does not stop the services.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 fn write_addresses(file: &Path, addresses: &Addresses) -> Result<()> {
     let json =
         serde_json::to_vec(addresses).map_err(|error| Error::internal(error).context("write addresses"))?;
@@ -231,15 +234,15 @@ fn autoscaler_max(options: &Options) -> u32 {
 }
 
 async fn show_samples(addresses: &Addresses) -> Result<()> {
-    println!("\nclassifying {} photographs …", samples::SAMPLES.len());
+    say(format_args!("\nclassifying {} photographs …", samples::SAMPLES.len()));
     let summary = samples::classify(addresses.public).await?;
     let all = samples::SAMPLES.len();
-    println!(
+    say(format_args!(
         "{} of {all} in {:.1} s{}",
         summary.succeeded,
         summary.took.as_secs_f64(),
         what_it_took(addresses).await
-    );
+    ));
     Ok(())
 }
 
@@ -337,7 +340,7 @@ impl Options {
         if model.needs_engine() && self.onnxruntime.is_none() {
             engine::install(data, |progress| {
                 if let engine::Progress::Downloading { version, bytes } = progress {
-                    println!("\ngetting ONNX Runtime {version} ({} MB, once) …", bytes / 1_000_000);
+                    say(format_args!("\ngetting ONNX Runtime {version} ({} MB, once) …", bytes / 1_000_000));
                 }
             })
             .await?;
@@ -347,14 +350,13 @@ impl Options {
 
     fn print_head(&self, addresses: &Addresses, data: &Path, workers_max: u32) {
         let Addresses { public, autoscaler, .. } = addresses;
-        println!("dunlin {}  one machine, no cloud account\n", env!("CARGO_PKG_VERSION"));
-        println!("  page        http://{public}/");
-        println!("  gRPC        {public}   grpcurl -plaintext {public} list");
-        println!("  upload      curl -F myfile=@cat.jpg http://{public}/upload");
-        println!("  autoscaler  {autoscaler}   dunlin status --watch");
-        println!("  data        {}   (kept; delete it to start afresh)", data.display());
-        println!("  workers     0 to {workers_max}, model {}", self.model);
-        println!("  open        only this machine can connect; no key needed");
-        let _ = std::io::stdout().flush();
+        say(format_args!("dunlin {}  one machine, no cloud account\n", env!("CARGO_PKG_VERSION")));
+        say(format_args!("  page        http://{public}/"));
+        say(format_args!("  gRPC        {public}   grpcurl -plaintext {public} list"));
+        say(format_args!("  upload      curl -F myfile=@cat.jpg http://{public}/upload"));
+        say(format_args!("  autoscaler  {autoscaler}   dunlin status --watch"));
+        say(format_args!("  data        {}   (kept; delete it to start afresh)", data.display()));
+        say(format_args!("  workers     0 to {workers_max}, model {}", self.model));
+        say(format_args!("  open        only this machine can connect; no key needed"));
     }
 }

@@ -11,6 +11,8 @@ use proto::v1::{
 };
 use tokio::time::Instant;
 
+use super::say;
+
 macro_rules! sample {
     ($name:literal) => {
         ($name, include_bytes!(concat!("../../samples/", $name)).as_slice())
@@ -54,7 +56,7 @@ pub(crate) async fn classify(gateway: SocketAddr) -> Result<Summary> {
     while let Some(event) = events.message().await? {
         if let Some(Event::Result(result)) = event.event {
             succeeded += usize::from(result.state() == ImageState::Succeeded);
-            println!("{}", line(&result));
+            say(format_args!("{}", line(&result)));
         }
     }
     Ok(Summary { succeeded, took: since.elapsed() })
