@@ -97,3 +97,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! we named, and prints the label.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     ops::Range,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Child, Command, ExitStatus, Stdio},
@@ -18,8 +18,8 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 use super::{Image, Model, ranking};
 use crate::decode::header;
 
-/// What is read of a program's output; the rest is thrown away.
-const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// What is kept of a program's output: its end, because there the label is.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What of a program's last words goes into an error.
 const LAST_LINE_CHARACTERS_MAX: usize = 300;
@@ -152,13 +152,17 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     Ok(has_ended.then_some(status))
 }
 
-/// Reads to the end and keeps the first part.
+/// Reads to the end and keeps the last part.
 fn read(pipe: Option<impl std::io::Read>) -> Vec<u8> {
     let mut kept = Vec::new();
-    if let Some(mut pipe) = pipe {
-        // What could be read is judged; a broken pipe is an end.
-        let _ = pipe.by_ref().take(OUTPUT_BYTES_MAX).read_to_end(&mut kept);
-        let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    let mut chunk = [0; 8192];
+    let Some(mut pipe) = pipe else { return kept };
+    // A broken pipe is an end: what could be read is judged.
+    while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+        kept.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if kept.len() > 2 * OUTPUT_BYTES_MAX {
+            kept.drain(..kept.len() - OUTPUT_BYTES_MAX);
+        }
     }
     kept
 }
@@ -206,4 +210,117 @@ fn last_line(text: &[u8]) -> Option<String> {
 
 fn failed(sentence: String) -> Error {
     Error::new(Kind::InferenceFailed, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// The smallest BMP there is.
+    fn picture() -> Bytes {
+        let mut bmp = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0".to_vec();
+        bmp.resize(58, 0);
+        bmp.into()
+    }
+
+    fn run(script: &str, custom_id: &str, timeout: Duration) -> Result<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("classify.sh");
+        std::fs::write(&file, script).unwrap();
+        let words = ["sh".to_owned(), file.display().to_string(), "--model=x".to_owned()];
+        let mut model = CommandModel::new(&words, timeout).unwrap();
+        let image = Image { content: picture(), custom_id: custom_id.to_owned(), top_k: 5, min_score: 0.0 };
+        model.prepare(0, &image)?;
+        let mut answers = model.classify(0..1)?;
+        let left = std::fs::read_dir(model.folder.path()).unwrap().count();
+        assert_eq!(left, 0, "the image is gone after its turn");
+        Ok(answers.pop().unwrap().pop().unwrap().label)
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn label_is_the_last_field_of_the_last_line() {
+        let check =
+            |script: &str, want: &str| assert_eq!(run(script, "a.jpg", SOON).unwrap(), want, "{script}");
+        check("echo Paul", "Paul");
+        check("echo test_0.JPEG,bathtub", "bathtub");
+        check("echo loading; echo; echo 'x.jpg, great white shark '; echo; echo ' '", "great white shark");
+        check("printf Paul", "Paul");
+        check("echo noise >&2; echo Paul", "Paul");
+        check("head -c 300000 /dev/zero | tr '\\0' '\\n'; echo Paul", "Paul");
+    }
+
+    #[test]
+    fn what_goes_wrong_is_a_typed_error_with_its_cause() {
+        let check = |script: &str, wanted: &[(&str, &str)]| {
+            let error = run(script, "a.jpg", SOON).unwrap_err();
+            assert_eq!(error.kind(), Kind::InferenceFailed, "{script}");
+            for (key, value) in wanted {
+                assert_eq!(error.metadata().get(*key).map(String::as_str), Some(*value), "{script}: {key}");
+            }
+        };
+        check(
+            "echo Paul; echo first >&2; echo 'no such model' >&2; exit 3",
+            &[("exit_code", "3"), ("stderr", "no such model")],
+        );
+        check("kill -9 $$", &[("signal", "9")]);
+        check("true", &[("exit_code", "0")]);
+        check("echo 'name.jpg,'", &[("exit_code", "0")]);
+    }
+
+    #[test]
+    fn program_that_takes_too_long_is_ended_with_its_children() {
+        let begun = Instant::now();
+        let error =
+            run("echo begun >&2; sleep 600 & sleep 600", "a.jpg", Duration::from_millis(300)).unwrap_err();
+        assert!(begun.elapsed() < SOON, "its child kept us waiting");
+        assert_eq!(error.kind(), Kind::InferenceFailed);
+        assert_eq!(error.metadata()["timeout_ms"], "300");
+        assert_eq!(error.metadata()["stderr"], "begun");
+    }
+
+    #[test]
+    fn child_that_is_left_behind_does_not_hold_the_answer_up() {
+        let begun = Instant::now();
+        assert_eq!(run("sleep 600 & echo Paul", "a.jpg", SOON).unwrap(), "Paul");
+        assert!(begun.elapsed() < SOON);
+    }
+
+    #[test]
+    fn name_of_the_caller_is_never_seen_by_the_program() {
+        let script = "echo \"$#,$1,$(basename \"$2\")\" | tr ',' '|'";
+        for hostile in ["../../x; rm -rf /", "$(reboot).jpg", "--help", "a\nb"] {
+            let seen = run(script, hostile, SOON).unwrap();
+            let name =
+                seen.strip_prefix("2|--model=x|image-").unwrap_or_else(|| panic!("{hostile:?}: {seen}"));
+            let random = name.strip_suffix(".bmp").unwrap_or_else(|| panic!("{hostile:?}: {seen}"));
+            assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{seen}");
+        }
+    }
+
+    #[test]
+    fn program_gets_the_bytes_as_they_came_and_no_bombs() {
+        assert_eq!(run("wc -c < \"$2\"", "a.jpg", SOON).unwrap(), "58");
+        let mut model = CommandModel::new(&["true".to_owned()], SOON).unwrap();
+        let image = Image {
+            content: Bytes::from_static(b"text"),
+            custom_id: String::new(),
+            top_k: 1,
+            min_score: 0.0,
+        };
+        assert_eq!(model.prepare(0, &image).unwrap_err().kind(), Kind::ImageUnsupportedFormat);
+    }
+
+    #[test]
+    fn missing_program_is_named() {
+        let mut model = CommandModel::new(&["no-such-program-here".to_owned()], SOON).unwrap();
+        let image = Image { content: picture(), custom_id: String::new(), top_k: 1, min_score: 0.0 };
+        model.prepare(0, &image).unwrap();
+        let error = model.classify(0..1).unwrap_err();
+        assert_eq!(error.kind(), Kind::InferenceFailed);
+        assert!(error.message().contains("no-such-program-here"), "{error}");
+    }
 }

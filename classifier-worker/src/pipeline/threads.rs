@@ -217,3 +217,154 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("?")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use bytes::Bytes;
+    use platform::{
+        error::from_rpc_status,
+        queue::{Delivery, Lease, Task},
+    };
+    use proto::v1::ImageState;
+
+    use super::*;
+
+    /// Does what an image's name says, and counts its passes.
+    #[derive(Default)]
+    struct Obedient {
+        slots: Vec<String>,
+        passes: Vec<usize>,
+        cancels: Vec<Arc<Ticket>>,
+    }
+
+    impl Model for Obedient {
+        fn name(&self) -> &'static str {
+            "obedient"
+        }
+        fn version(&self) -> &'static str {
+            "1"
+        }
+        fn batch_max(&self, wished: usize) -> usize {
+            wished
+        }
+        fn warm_up(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn prepare(&mut self, slot: usize, image: &Image) -> Result<()> {
+            match image.custom_id.as_str() {
+                "damaged" => return Err(Error::new(Kind::ImageUndecodable, "damaged")),
+                "panic while decoding" => panic!("as asked"),
+                _ => {}
+            }
+            self.slots.truncate(slot);
+            self.slots.push(image.custom_id.clone());
+            for ticket in self.cancels.drain(..) {
+                ticket.cancel();
+            }
+            Ok(())
+        }
+        fn classify(&mut self, slots: Range<usize>) -> Result<Vec<Vec<Classification>>> {
+            self.passes.push(slots.len());
+            let names = &self.slots[slots];
+            if names.iter().any(|name| name == "panic in the pass") {
+                panic!("as asked");
+            }
+            if names.iter().any(|name| name == "bad") {
+                return Err(Error::new(Kind::InferenceFailed, "bad"));
+            }
+            let class = |name: &String| vec![Classification { class_id: 0, label: name.clone(), score: 1.0 }];
+            Ok(names.iter().map(class).collect())
+        }
+    }
+
+    fn ticket(name: &str) -> Arc<Ticket> {
+        let mut task = Task { task_id: name.to_owned(), custom_id: name.to_owned(), ..Task::default() };
+        if name == "late" {
+            task.deadline = Some(platform::time::now());
+        }
+        Arc::new(Ticket::new(Delivery { task, lease: Lease::from(name.to_owned()), attempt: 1 }))
+    }
+
+    fn work(model: &mut Obedient, tickets: Vec<Arc<Ticket>>) -> Vec<Outcome> {
+        let (outcomes, mut handed_over) = mpsc::channel(16);
+        let identity = Identity {
+            worker_id: "worker-1".to_owned(),
+            instance_id: "slot-1".to_owned(),
+            model: "obedient".to_owned(),
+            model_version: "1".to_owned(),
+        };
+        let bench = Bench {
+            line: Arc::new(Line::new(8)),
+            pace: Arc::default(),
+            identity: Arc::new(identity),
+            outcomes,
+            batch_max: 8,
+            batch_delay: Duration::ZERO,
+            died: CancellationToken::new(),
+        };
+        let batch = tickets.into_iter().map(|ticket| Work { ticket, content: Bytes::new(), fetch: None });
+        bench.work(model, batch.collect());
+        std::iter::from_fn(|| handed_over.try_recv().ok()).collect()
+    }
+
+    /// What became of each name: its state, and the kind of its error or the images in its pass.
+    fn told(outcomes: &[Outcome], name: &str) -> String {
+        let told = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Answer(ticket, result) if ticket.task.custom_id == name => {
+                let reason = match &result.error {
+                    Some(error) => from_rpc_status(error).kind().reason().to_owned(),
+                    None => result.execution.as_ref().unwrap().batch_size.to_string(),
+                };
+                assert_eq!(result.classifications.is_empty(), result.state() != ImageState::Succeeded);
+                Some(format!("{:?} {reason}", result.state()))
+            }
+            Outcome::Skipped(ticket, unwanted) if ticket.task.custom_id == name => {
+                Some(format!("{unwanted:?}"))
+            }
+            _ => None,
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn every_image_of_a_batch_has_its_own_outcome() {
+        let check = |names: &[&str], wanted: &[&str], passes: &[usize]| {
+            let mut model = Obedient::default();
+            let outcomes = work(&mut model, names.iter().map(|name| ticket(name)).collect());
+            let found = names.iter().map(|name| told(&outcomes, name)).collect::<Vec<_>>();
+            assert_eq!(found, wanted, "{names:?}");
+            assert_eq!(model.passes, passes, "{names:?}");
+        };
+        check(&["a", "b", "c"], &["Succeeded 3"; 3], &[3]);
+        check(&["a", "damaged", "b"], &["Succeeded 2", "Failed IMAGE_UNDECODABLE", "Succeeded 2"], &[2]);
+        check(&["a", "panic while decoding"], &["Succeeded 1", "Failed IMAGE_UNDECODABLE"], &[1]);
+        check(&["a", "bad", "b"], &["Succeeded 1", "Failed INFERENCE_FAILED", "Succeeded 1"], &[3, 1, 1, 1]);
+        check(&["bad"], &["Failed INFERENCE_FAILED"], &[1]);
+        check(&["panic in the pass", "a"], &["Failed INFERENCE_FAILED", "Succeeded 1"], &[2, 1, 1]);
+        check(&["late", "a"], &["Expired EXPIRED_IN_QUEUE", "Succeeded 1"], &[1]);
+        check(&["late", "damaged"], &["Expired EXPIRED_IN_QUEUE", "Failed IMAGE_UNDECODABLE"], &[]);
+    }
+
+    #[test]
+    fn image_nobody_wants_is_skipped() {
+        let (cancelled, lost) = (ticket("cancelled"), ticket("lost"));
+        cancelled.cancel();
+        lost.lose();
+        let mut model = Obedient::default();
+        let outcomes = work(&mut model, vec![cancelled, lost]);
+        assert_eq!(told(&outcomes, "cancelled"), "Cancelled");
+        assert_eq!(told(&outcomes, "lost"), "Lost");
+        assert!(model.passes.is_empty());
+    }
+
+    #[test]
+    fn batch_that_is_cancelled_while_it_is_decoded_has_no_pass() {
+        let (a, b) = (ticket("a"), ticket("b"));
+        let mut model = Obedient { cancels: vec![Arc::clone(&a), Arc::clone(&b)], ..Obedient::default() };
+        let outcomes = work(&mut model, vec![a]);
+        assert_eq!(told(&outcomes, "a"), "Cancelled");
+        assert!(model.passes.is_empty());
+    }
+}

@@ -30,6 +30,9 @@ use crate::pipeline::{held::Ticket, settle::Settlement};
 /// Messages handed to the connection and not yet written.
 const OUT_MAX: usize = 64;
 
+/// How long an answer is kept whose caller has stopped waiting: the gateway may still count it.
+const EXPIRED_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often the session looks for answers that waited too long.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -204,8 +207,9 @@ impl Session {
     async fn give_up(&mut self) {
         let patience = self.post.patience;
         let is_over = |owed: &Owed| {
-            let waited_too_long = owed.answer.as_ref().is_some_and(|(_, since)| since.elapsed() >= patience);
-            owed.ticket.is_lost() || waited_too_long || (owed.answer.is_some() && owed.ticket.is_expired())
+            let patience = if owed.ticket.is_expired() { patience.min(EXPIRED_PATIENCE) } else { patience };
+            owed.ticket.is_lost()
+                || owed.answer.as_ref().is_some_and(|(_, since)| since.elapsed() >= patience)
         };
         let over =
             self.owed.iter().filter(|(_, owed)| is_over(owed)).map(|(id, _)| id.clone()).collect::<Vec<_>>();
