@@ -145,6 +145,8 @@ impl Controller {
             (Ready, Ready) => self.breaker.proved(),
             (_, Ready) => self.end(&instance_id, ActionKind::Start, Ok(())).await,
             (_, Drained) => {
+                // It started, worked as long as it was wanted, and confirmed.
+                self.breaker.proved();
                 self.end(&instance_id, ActionKind::Start, Ok(())).await;
                 self.end(&instance_id, ActionKind::Drain, Ok(())).await;
             }

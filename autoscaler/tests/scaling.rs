@@ -132,7 +132,7 @@ async fn latency_goes_to_zero_and_comes_back() {
 #[tokio::test]
 async fn killed_worker_is_replaced_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let script = format!("echo $$ > {}/$1; exec cat", folder.path().display());
+    let script = format!("echo $$ > {}/$3; exec cat", folder.path().display());
     let world = World::start(&script, &["--policy", "fixed", "--max-instances", "2"]).await;
     world.until_count(InstanceState::Starting, 1).await;
     let _worker = FakeWorker::connect(&world, "local-1").await;
@@ -214,7 +214,7 @@ async fn machine_that_will_be_taken_away_is_drained_and_replaced() {
 #[tokio::test]
 async fn stopping_waits_for_the_workers_and_leaves_no_process() {
     let folder = tempfile::tempdir().unwrap();
-    let script = format!("echo $$ > {}/$1; exec cat", folder.path().display());
+    let script = format!("echo $$ > {}/$3; exec cat", folder.path().display());
     let world = World::start(&script, &["--policy", "fixed", "--max-instances", "1"]).await;
     world.until_count(InstanceState::Starting, 1).await;
     let mut worker = FakeWorker::connect(&world, "local-1").await;
@@ -251,10 +251,12 @@ async fn nothing_is_stopped_while_no_gateway_says_what_waits() {
 
 /// What a worker process has written about itself, once it has.
 async fn process_id(file: &std::path::Path) -> i32 {
-    loop {
+    let deadline = Instant::now() + world::PATIENCE;
+    while Instant::now() < deadline {
         if let Ok(id) = std::fs::read_to_string(file).unwrap_or_default().trim().parse() {
             return id;
         }
         sleep(Duration::from_millis(10)).await;
     }
+    panic!("no process wrote {}", file.display());
 }

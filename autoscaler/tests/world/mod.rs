@@ -27,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 /// Far over what anything here takes, for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub api: AutoscalerServiceClient<Channel>,
@@ -40,7 +40,7 @@ pub struct World {
 pub const LIVES: &str = "exec cat";
 
 impl World {
-    /// `script` is what the worker processes run; its `$1` is the instance's id.
+    /// `script` is what the worker processes run; its `$3` is the instance's id.
     pub async fn start(script: &str, arguments: &[&str]) -> Self {
         let mut all: Vec<OsString> = Vec::new();
         for word in ["sh", "-c", script] {
