@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x3},
 };
 use image::metadata::Orientation;
 use platform::{Error, Result};
@@ -111,8 +112,13 @@ impl Preparer {
         if into.len() != self.target.len() {
             return Err(Error::internal("a buffer of another size than the model's input"));
         }
-        let picture = decode(content, &mut self.decoded)?;
-        self.resize(&picture)?;
+        let mut picture = decode(content, &mut self.decoded)?;
+        flatten(&mut picture, &mut self.decoded);
+        // Typed, so that the resizer is compiled for these two kinds of pixel and not for all it knows.
+        match picture.pixels {
+            Pixels::Grey | Pixels::GreyAlpha => self.resize::<U8>(&picture)?,
+            Pixels::Rgb | Pixels::RgbAlpha => self.resize::<U8x3>(&picture)?,
+        }
         self.normalise(&picture, into);
         if self.decoded.capacity() > BUFFER_KEPT_BYTES {
             self.decoded = Vec::new();
@@ -122,7 +128,7 @@ impl Preparer {
 
     /// Cut and resize in one pass, into `resized`, before it is turned: the cut is centred, so it is
     /// the same turned before and after, and the small picture is turned at no cost.
-    fn resize(&mut self, picture: &Picture) -> Result<()> {
+    fn resize<P: PixelTrait>(&mut self, picture: &Picture) -> Result<()> {
         let (width, height) = self.unturned_size(picture.orientation);
         let cut = cut(picture, f64::from(self.target.crop), f64::from(width) / f64::from(height));
         let algorithm = match self.target.resize {
@@ -130,23 +136,17 @@ impl Preparer {
             ResizeFilter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
             ResizeFilter::Nearest => ResizeAlg::Nearest,
         };
-        let pixel_type = match picture.pixels {
-            Pixels::Grey => PixelType::U8,
-            Pixels::GreyAlpha => PixelType::U8x2,
-            Pixels::Rgb => PixelType::U8x3,
-            Pixels::RgbAlpha => PixelType::U8x4,
-        };
         let failed =
             |error: &dyn std::fmt::Display| Error::internal(error.to_string()).context("resize image");
         self.resized.clear();
         self.resized.resize(self.target.pixels() * picture.pixels.bytes(), 0);
-        let from = ImageRef::new(picture.width, picture.height, &self.decoded, pixel_type)
+        let from = TypedImageRef::<P>::from_buffer(picture.width, picture.height, &self.decoded)
             .map_err(|error| failed(&error))?;
-        let mut to = Image::from_slice_u8(width, height, &mut self.resized, pixel_type)
-            .map_err(|error| failed(&error))?;
+        let mut to =
+            TypedImage::<P>::from_buffer(width, height, &mut self.resized).map_err(|error| failed(&error))?;
         let options =
             ResizeOptions::new().resize_alg(algorithm).crop(cut.left, cut.top, cut.width, cut.height);
-        self.resizer.resize(&from, &mut to, &options).map_err(|error| failed(&error))
+        self.resizer.resize_typed(&from, &mut to, &options).map_err(|error| failed(&error))
     }
 
     /// The model's size, for a picture that is still as the camera held it.
@@ -191,7 +191,11 @@ impl Preparer {
                 source_of(picture.orientation, (x, y), (width, height))
             };
             let Some(pixel) = self.resized.get(source * bytes..(source + 1) * bytes) else { continue };
-            let rgb = over_white(picture.pixels, pixel);
+            let rgb = match *pixel {
+                [grey] => [grey; 3],
+                [red, green, blue] => [red, green, blue],
+                _ => continue,
+            };
             for (channel, from) in order.into_iter().enumerate() {
                 let at = match self.target.layout {
                     Layout::Nchw => channel * pixels + place,
@@ -252,17 +256,23 @@ fn source_of(orientation: Orientation, at: (usize, usize), size: (usize, usize))
     }
 }
 
-/// One pixel as red, green and blue; where it is transparent, white shows.
-fn over_white(pixels: Pixels, pixel: &[u8]) -> [u8; 3] {
-    match (pixels, pixel) {
-        (Pixels::Grey, &[grey]) => [grey; 3],
-        (Pixels::GreyAlpha, &[grey, alpha]) => [over(grey, alpha); 3],
-        (Pixels::Rgb, &[red, green, blue]) => [red, green, blue],
-        (Pixels::RgbAlpha, &[red, green, blue, alpha]) => {
-            [over(red, alpha), over(green, alpha), over(blue, alpha)]
+/// Takes the transparency out of a picture, in place: where it is transparent, white shows.
+fn flatten(picture: &mut Picture, pixels: &mut Vec<u8>) {
+    let colours = match picture.pixels {
+        Pixels::Grey | Pixels::Rgb => return,
+        Pixels::GreyAlpha => 1,
+        Pixels::RgbAlpha => 3,
+    };
+    let count = pixels.len() / (colours + 1);
+    for i in 0..count {
+        let from = i * (colours + 1);
+        let alpha = pixels[from + colours];
+        for colour in 0..colours {
+            pixels[i * colours + colour] = over(pixels[from + colour], alpha);
         }
-        _ => [0; 3],
     }
+    pixels.truncate(count * colours);
+    picture.pixels = if colours == 1 { Pixels::Grey } else { Pixels::Rgb };
 }
 
 fn over(value: u8, alpha: u8) -> u8 {

@@ -242,6 +242,12 @@ async fn dispatch(
                     replies.answer(&ticket, *result).await?;
                 }
             }
+            Outcome::Retry(ticket) => {
+                ticket.lose();
+                held.answered(&ticket.lease);
+                let sent = settle.send(Settlement::Release(ticket.lease.clone())).await;
+                sent.map_err(|_| Error::internal("the task that settles leases has ended"))?;
+            }
             Outcome::Skipped(ticket, Unwanted::Lost) => held.remove(&ticket.lease),
             Outcome::Skipped(ticket, _) => {
                 held.answered(&ticket.lease);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use platform::{Error, Kind, Result};
+use platform::{Error, Kind, Result, queue::ATTEMPTS_MAX};
 use proto::v1::{Classification, ImageResult};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub(crate) enum Outcome {
     Answer(Arc<Ticket>, Box<ImageResult>),
     /// Nobody waits for it, or it is another worker's by now.
     Skipped(Arc<Ticket>, Unwanted),
+    /// A fault of ours, which need not happen again: another attempt is worth it.
+    Retry(Arc<Ticket>),
 }
 
 /// What a thread needs beside its model.
@@ -118,11 +120,7 @@ impl Bench {
         timing.decode = Some(begun.elapsed());
         match done {
             Ok(()) => Ok(Prepared { ticket, timing }),
-            Err(error) => {
-                let result =
-                    answer::failed(&self.identity, &ticket, &timing, &error.context("prepare image"));
-                Err(Outcome::Answer(ticket, Box::new(result)))
-            }
+            Err(error) => Err(self.failed(ticket, &timing, &error.context("prepare image"))),
         }
     }
 
@@ -167,11 +165,22 @@ impl Bench {
     fn answer(&self, one: Prepared, classes: Result<Vec<Classification>>, pass: (Duration, usize)) -> usize {
         let Prepared { ticket, mut timing } = one;
         (timing.inference, timing.batch_size) = (Some(pass.0), pass.1);
-        let result = match classes {
-            Ok(classes) => answer::succeeded(&self.identity, &ticket, &timing, classes),
-            Err(error) => answer::failed(&self.identity, &ticket, &timing, &error.context("classify image")),
-        };
-        self.hand_over(Outcome::Answer(ticket, Box::new(result)))
+        self.hand_over(match classes {
+            Ok(classes) => {
+                let result = answer::succeeded(&self.identity, &ticket, &timing, classes);
+                Outcome::Answer(ticket, Box::new(result))
+            }
+            Err(error) => self.failed(ticket, &timing, &error.context("classify image")),
+        })
+    }
+
+    fn failed(&self, ticket: Arc<Ticket>, timing: &Timing, error: &Error) -> Outcome {
+        if error.kind() == Kind::Internal && ticket.attempt < ATTEMPTS_MAX {
+            tracing::warn!(%error, task.id = ticket.task.task_id, attempt = ticket.attempt, "task released");
+            return Outcome::Retry(ticket);
+        }
+        let result = answer::failed(&self.identity, &ticket, timing, error);
+        Outcome::Answer(ticket, Box::new(result))
     }
 
     fn skip(&self, ticket: Arc<Ticket>, unwanted: Unwanted) -> Outcome {
@@ -256,6 +265,7 @@ mod tests {
             match image.custom_id.as_str() {
                 "damaged" => return Err(Error::new(Kind::ImageUndecodable, "damaged")),
                 "panic while decoding" => panic!("as asked"),
+                "disk full" => return Err(Error::internal("no space left on device")),
                 _ => {}
             }
             self.slots.truncate(slot);
@@ -280,11 +290,15 @@ mod tests {
     }
 
     fn ticket(name: &str) -> Arc<Ticket> {
+        nth_attempt(1, name)
+    }
+
+    fn nth_attempt(attempt: u32, name: &str) -> Arc<Ticket> {
         let mut task = Task { task_id: name.to_owned(), custom_id: name.to_owned(), ..Task::default() };
         if name == "late" {
             task.deadline = Some(platform::time::now());
         }
-        Arc::new(Ticket::new(Delivery { task, lease: Lease::from(name.to_owned()), attempt: 1 }))
+        Arc::new(Ticket::new(Delivery { task, lease: Lease::from(name.to_owned()), attempt }))
     }
 
     fn work(model: &mut Obedient, tickets: Vec<Arc<Ticket>>) -> Vec<Outcome> {
@@ -323,6 +337,7 @@ mod tests {
             Outcome::Skipped(ticket, unwanted) if ticket.task.custom_id == name => {
                 Some(format!("{unwanted:?}"))
             }
+            Outcome::Retry(ticket) if ticket.task.custom_id == name => Some("Retry".to_owned()),
             _ => None,
         });
         told.collect::<Vec<_>>().join(", ")
@@ -343,6 +358,7 @@ mod tests {
         check(&["a", "bad", "b"], &["Succeeded 1", "Failed INFERENCE_FAILED", "Succeeded 1"], &[3, 1, 1, 1]);
         check(&["bad"], &["Failed INFERENCE_FAILED"], &[1]);
         check(&["panic in the pass", "a"], &["Failed INFERENCE_FAILED", "Succeeded 1"], &[2, 1, 1]);
+        check(&["disk full", "a"], &["Retry", "Succeeded 1"], &[1]);
         check(&["late", "a"], &["Expired EXPIRED_IN_QUEUE", "Succeeded 1"], &[1]);
         check(&["late", "damaged"], &["Expired EXPIRED_IN_QUEUE", "Failed IMAGE_UNDECODABLE"], &[]);
     }
@@ -366,5 +382,11 @@ mod tests {
         let outcomes = work(&mut model, vec![a]);
         assert_eq!(told(&outcomes, "a"), "Cancelled");
         assert!(model.passes.is_empty());
+    }
+
+    #[test]
+    fn last_attempt_answers_even_a_fault_of_ours() {
+        let outcomes = work(&mut Obedient::default(), vec![nth_attempt(ATTEMPTS_MAX, "disk full")]);
+        assert_eq!(told(&outcomes, "disk full"), "Failed INTERNAL");
     }
 }
