@@ -91,3 +91,46 @@ fn broken_or_missing_file_is_named() {
     let failure = try_load::<Options>("gateway", arguments).unwrap_err();
     assert!(failure.text.contains("/nowhere/dunlin.toml"), "{}", failure.text);
 }
+
+#[test]
+fn two_wrong_values_in_the_file_are_both_told() {
+    let failure = load("max_workers = \"many\"\nmin_workers = \"few\"\n", &[]).unwrap_err();
+    assert_eq!(failure.exit_code, 78);
+    assert!(failure.text.contains("'many'") && failure.text.contains("'few'"), "{}", failure.text);
+}
+
+#[derive(Debug, Parser)]
+struct WithCommands {
+    #[command(flatten)]
+    file: FileOptions,
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Commands {
+    Classify {
+        #[arg(long, default_value_t = 1)]
+        top_k: u32,
+        #[arg(long, default_value = "30s", value_parser = parse_duration)]
+        timeout: Duration,
+        #[arg(long, default_value_t = 1)]
+        other: u32,
+    },
+}
+
+impl Check for WithCommands {
+    fn check(&self, _: &mut Problems) {}
+}
+
+#[test]
+fn two_wrong_values_of_a_command_in_the_file_are_both_told() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[classify]\ntop_k = \"many\"\ntimeout = \"soon\"\n").unwrap();
+    let arguments = ["dunlin", "classify", "--config", file.path().to_str().unwrap(), "--other", "x"];
+    let failure = try_load::<WithCommands>("dunlin", arguments.map(OsString::from).to_vec()).unwrap_err();
+    assert_eq!(failure.exit_code, 78);
+    for part in ["'many'", "'soon'", "'x'"] {
+        assert!(failure.text.contains(part), "{part} is missing in {}", failure.text);
+    }
+}

@@ -64,11 +64,11 @@ fn address_is_taken_from_the_environment_and_the_flag_wins() {
 fn wrong_configuration_is_78_and_every_mistake_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dunlin.toml");
-    let text = "[classify]\ntop_k = 2\ncolour = true\n[clasify]\n";
+    let text = "[classify]\ntop_k = 0\ncolour = true\ntimeout = \"soon\"\n[clasify]\n";
     std::fs::write(&file, text).unwrap();
     let ended = run(&["classify", "a.jpg", "--min-score", "2", "--config", file.to_str().unwrap()]);
     assert_eq!(ended.code, 78, "{ended:?}");
-    for part in ["dunlin.toml:3", "colour", "dunlin.toml:4", "[clasify]", "--min-score"] {
+    for part in ["dunlin.toml:3", "colour", "dunlin.toml:5", "[clasify]", "--min-score", "--timeout", "--top-k"] {
         assert!(ended.err.contains(part), "no {part} in {}", ended.err);
     }
 }

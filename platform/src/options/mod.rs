@@ -121,7 +121,9 @@ fn parse_all(
     const ROUNDS_MAX: usize = 200;
     let mut only_usage = true;
     for _ in 0..ROUNDS_MAX {
-        let error = match command.try_get_matches_from_mut(&arguments) {
+        // Parsing builds a command, and a built one can't be changed any more: clap finds its flags by
+        // their places. So each round parses a copy.
+        let error = match command.clone().try_get_matches_from_mut(&arguments) {
             Ok(matches) => return Parsed { matches: Some(matches), only_usage },
             Err(error) => error,
         };
