@@ -114,11 +114,14 @@ async fn every_field_and_path_gets_the_body_its_client_reads() {
     system.stop().await;
 }
 
+/// Dispositions and contents.
+type Parts<'a> = &'a [(&'a str, &'a [u8])];
+
 #[tokio::test]
 async fn first_part_with_a_file_name_is_the_image() {
     let system = start(&[]).await;
     let worker = system.working_worker().await;
-    let form = |parts: &[(&str, &[u8])]| {
+    let form = |parts: Parts| {
         let mut body = Vec::new();
         for (disposition, content) in parts {
             body.extend_from_slice(
@@ -130,7 +133,7 @@ async fn first_part_with_a_file_name_is_the_image() {
         body.extend_from_slice(b"--X--\r\n");
         post("/upload", "Content-Type: multipart/form-data; boundary=X\r\n", &body)
     };
-    let rows: [(&[(&str, &[u8])], u16, &str); 5] = [
+    let rows: [(Parts, u16, &str); 5] = [
         (&[("name=\"user\"", b"ann"), ("name=\"inputFile\"; filename=\"a.jpg\"", JPEG)], 200, "a:a"),
         (&[("name=\"myfile\"", JPEG)], 200, "image"),
         (&[("name=\"f\"; filename=\"x.jpg\"; filename*=UTF-8''%C3%BC.jpg", JPEG)], 200, "ü"),
