@@ -68,7 +68,9 @@ fn wrong_configuration_is_78_and_every_mistake_is_told() {
     std::fs::write(&file, text).unwrap();
     let ended = run(&["classify", "a.jpg", "--min-score", "2", "--config", file.to_str().unwrap()]);
     assert_eq!(ended.code, 78, "{ended:?}");
-    for part in ["dunlin.toml:3", "colour", "dunlin.toml:5", "[clasify]", "--min-score", "--timeout", "--top-k"] {
+    for part in
+        ["dunlin.toml:3", "colour", "dunlin.toml:5", "[clasify]", "--min-score", "--timeout", "--top-k"]
+    {
         assert!(ended.err.contains(part), "no {part} in {}", ended.err);
     }
 }
