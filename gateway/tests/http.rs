@@ -295,11 +295,12 @@ async fn page_and_health_answer() {
 }
 
 /// One unary gRPC-web call over HTTP/1.1, framed by hand.
-async fn grpc_web(address: SocketAddr, method: &str, message: &[u8]) -> Response {
+async fn grpc_web(address: SocketAddr, method: &str, more: &str, message: &[u8]) -> Response {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let framed = [&[0][..], &length, message].concat();
     let headers = "Content-Type: application/grpc-web+proto\r\nX-Grpc-Web: 1\r\nConnection: close\r\n";
-    exchange(address, &post(&format!("/dunlin.v1.ClassifierService/{method}"), headers, &framed)).await
+    let headers = format!("{headers}{more}");
+    exchange(address, &post(&format!("/dunlin.v1.ClassifierService/{method}"), &headers, &framed)).await
 }
 
 #[tokio::test]
@@ -311,16 +312,32 @@ async fn grpc_web_works_over_http_1() {
         let image = Some(support::image("cat.jpg", content));
         proto::v1::ClassifyRequest { image, ..Default::default() }.encode_to_vec()
     };
-    let good = grpc_web(system.public, "Classify", &call(JPEG)).await;
+    let good = grpc_web(system.public, "Classify", "", &call(JPEG)).await;
     assert_eq!(good.status, 200, "{good:?}");
     assert_eq!(good.header("content-type"), Some("application/grpc-web+proto"));
     let text = String::from_utf8_lossy(&good.body);
     assert!(text.contains("cat") && text.contains("grpc-status:0"), "{text}");
-    let bad = grpc_web(system.public, "Classify", &call(b"text")).await;
+    let bad = grpc_web(system.public, "Classify", "", &call(b"text")).await;
     assert_eq!(bad.header("grpc-status"), Some("3"), "{bad:?}");
     assert!(bad.header("grpc-status-details-bin").is_some());
-    let unknown = grpc_web(system.public, "Nothing", &[]).await;
+    let unknown = grpc_web(system.public, "Nothing", "", &[]).await;
     assert_eq!(unknown.header("grpc-status"), Some("12"), "{unknown:?}");
     worker.abort();
+    system.stop().await;
+}
+
+/// By hand, because a generated client has a timer of its own that may end first.
+#[tokio::test]
+async fn deadline_is_answered_as_such_and_the_image_is_withdrawn() {
+    use prost::Message as _;
+    let system = start(&[]).await;
+    let image = Some(support::image("slow.jpg", JPEG));
+    let message = proto::v1::ClassifyRequest { image, ..Default::default() }.encode_to_vec();
+    let response = grpc_web(system.public, "Classify", "Grpc-Timeout: 300m\r\n", &message).await;
+    assert_eq!(response.header("grpc-status"), Some("4"), "{response:?}");
+    assert!(response.header("content-type").unwrap().starts_with("application/grpc-web"), "{response:?}");
+    assert_eq!(system.queue().counts().await.unwrap().visible, 0, "nobody works for nobody");
+    let response = grpc_web(system.public, "Classify", "Grpc-Timeout: soon\r\n", &message).await;
+    assert_eq!(response.header("grpc-status"), Some("3"), "{response:?}");
     system.stop().await;
 }
