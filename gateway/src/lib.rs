@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use platform::{
     Error, Kind, Result,
     queue::{MemoryLimits, MemoryQueue},
-    serve::{self, Grpc, Health, message_bytes_max},
+    serve::{self, Grpc, Health, MESSAGE_BYTES_MAX},
     shutdown::Shutdown,
 };
 use proto::{
@@ -144,17 +144,13 @@ impl Gateway {
 }
 
 async fn public_router(core: &Arc<Core>) -> Result<(axum::Router, Health)> {
-    let message_bytes = message_bytes_max(MESSAGE_IMAGES_BYTES);
     let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
-        .max_decoding_message_size(message_bytes);
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (grpc, health) = Grpc::new().with(classifier).into_router().await?;
     // On the gRPC routes only: it refuses every other HTTP/1.1 request.
     let grpc = grpc.layer(GrpcWebLayer::new());
     Ok((http::router(Arc::clone(core)).merge(grpc), health))
 }
-
-/// A request of many images is one message: let it be as large as the decoder may safely take.
-const MESSAGE_IMAGES_BYTES: usize = 31 * 1024 * 1024;
 
 async fn internal_router(
     core: &Arc<Core>,
@@ -163,8 +159,7 @@ async fn internal_router(
 ) -> Result<axum::Router> {
     let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
     let replies = Replies::new(Arc::clone(core), sessions.clone(), shutdown.stop.clone());
-    let broker =
-        BrokerServiceServer::new(broker).max_decoding_message_size(message_bytes_max(MESSAGE_IMAGES_BYTES));
+    let broker = BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (router, _) = Grpc::new().with(broker).with(ReplyServiceServer::new(replies)).into_router().await?;
     Ok(router.fallback(serve::grpc_only))
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use platform::options::{Check, Problems, parse_duration};
+use platform::{
+    options::{Check, Problems, parse_duration},
+    serve::IMAGE_BYTES_LIMIT,
+};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -78,8 +81,6 @@ impl Options {
 
 impl Check for Options {
     fn check(&self, problems: &mut Problems) {
-        /// One message may be 32 MiB at most (specs/api.md, row 9), and other fields need room.
-        const IMAGE_BYTES_LIMIT: usize = 31 * 1024 * 1024;
         if self.queue != "memory:" {
             problems.add("--queue", format_args!("{:?} is unknown; known: memory:", self.queue));
         }

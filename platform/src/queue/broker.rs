@@ -24,16 +24,13 @@ use tonic::{
 };
 
 use super::{Counts, Delivery, Lease, Queue, Receive, Task};
-use crate::{Error, Kind, Result, retry::Backoff, serve::message_bytes_max};
+use crate::{Error, Kind, Result, retry::Backoff, serve::MESSAGE_BYTES_MAX};
 
 /// What the worker may have on the way to the gateway: credits and settlements, all small.
 const COMMANDS_MAX: usize = 1024;
 
 /// How long a call waits for a connection or an answer before it says that the queue is away.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-
-/// The most one delivery may take: the largest image the gateway can be set to take in.
-const IMAGE_BYTES_MAX: usize = 31 * 1024 * 1024;
 
 pub struct BrokerQueue {
     client: BrokerServiceClient<Channel>,
@@ -76,8 +73,8 @@ impl BrokerQueue {
             .initial_connection_window_size(8 * 1024 * 1024)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_while_idle(true);
-        let client = BrokerServiceClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(message_bytes_max(IMAGE_BYTES_MAX));
+        let client =
+            BrokerServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let link = Arc::new(Link { state: Mutex::default(), changed: Notify::new() });
         let connection = tokio::spawn(keep_connected(client.clone(), Arc::clone(&link)));
         Ok(Self { client, link, connection })

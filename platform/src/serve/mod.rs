@@ -17,17 +17,13 @@ mod port;
 
 pub use deadline::Deadline;
 
-/// Room for the rest of a message beside the images in it (names, options), so that an image just
-/// over our limit is refused by us with a reason and not by the decoder without one.
-const MESSAGE_BYTES_BESIDE_IMAGES: usize = 1024 * 1024;
+/// The most one gRPC message may take. The decoder reserves the declared length before it has read
+/// it, so this bounds what a caller can make us allocate.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The most one gRPC message may take, given what its images may take: a little above, and at most
-/// 32 MiB, because the decoder reserves the declared length at once (specs/api.md, row 9).
-pub const fn message_bytes_max(image_bytes_max: usize) -> usize {
-    const MESSAGE_BYTES_LIMIT: usize = 32 * 1024 * 1024;
-    let wanted = image_bytes_max.saturating_add(MESSAGE_BYTES_BESIDE_IMAGES);
-    if wanted < MESSAGE_BYTES_LIMIT { wanted } else { MESSAGE_BYTES_LIMIT }
-}
+/// The most that the images in one message may be set to take. The rest is for names and options, so
+/// that an image just over a limit is refused by us with a reason and not by the decoder without one.
+pub const IMAGE_BYTES_LIMIT: usize = MESSAGE_BYTES_MAX - 1024 * 1024;
 
 /// Binds before anything else starts, so that a port in use is the first thing said. `flag` is the
 /// option to change.

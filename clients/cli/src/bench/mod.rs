@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use platform::options::{Check, Problems, exit, parse_duration, show_duration};
+use platform::{
+    options::{Check, Problems, exit, parse_duration, show_duration},
+    serve::IMAGE_BYTES_LIMIT,
+};
 use proto::v1::ClassifyOptions;
 use tokio::time::Instant;
 
@@ -88,8 +91,6 @@ pub(crate) struct Options {
 
 impl Check for Options {
     fn check(&self, problems: &mut Problems) {
-        /// What a message can carry.
-        const IMAGE_BYTES_MAX: usize = 31 * 1024 * 1024;
         const COUNT_MAX: usize = 100_000;
         let counts = [
             ("--concurrency", self.concurrency),
@@ -106,8 +107,8 @@ impl Check for Options {
             problems.add("--rate", "must be 0.001 to 1000000");
         }
         let smallest = picture::smallest_bytes();
-        if self.image_bytes.is_some_and(|bytes| !(smallest..=IMAGE_BYTES_MAX).contains(&bytes)) {
-            problems.add("--image-bytes", format_args!("must be {smallest} to {IMAGE_BYTES_MAX}"));
+        if self.image_bytes.is_some_and(|bytes| !(smallest..=IMAGE_BYTES_LIMIT).contains(&bytes)) {
+            problems.add("--image-bytes", format_args!("must be {smallest} to {IMAGE_BYTES_LIMIT}"));
         }
         if self.timeout.is_zero() {
             problems.add("--timeout", "must be more than 0");

@@ -13,11 +13,11 @@ use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use super::row::{Row, Trouble};
 
 /// What the pictures of one request may take together. The gateway decodes messages up to 32 MiB
-/// (`platform::serve::message_bytes_max`); a quarter is left for names and for a gateway that allows less.
+/// (`platform::serve::MESSAGE_BYTES_MAX`); a quarter is left for names and for a gateway that allows less.
 const REQUEST_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// A file over this is not even read: no message can carry it, and no gateway's limit is as high.
-const FILE_BYTES_MAX: usize = 31 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = platform::serve::IMAGE_BYTES_LIMIT;
 
 /// Pictures in one request: few enough that several requests share the workers.
 const REQUEST_IMAGES_MAX: usize = 32;
