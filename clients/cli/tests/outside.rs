@@ -281,3 +281,18 @@ fn all_wrong_options_of_up_are_shown_at_once() {
         assert!(text(&output).contains(part), "{part:?} is missing: {}", text(&output));
     }
 }
+
+#[test]
+fn address_that_others_reach_is_refused_until_that_is_wanted() {
+    let output = run(dunlin().args(["up", "--listen", "0.0.0.0:0", "--no-samples"]));
+    assert_eq!(output.status.code(), Some(78));
+    for part in ["--listen", "can be reached from other machines", "--allow-anonymous"] {
+        assert!(text(&output).contains(part), "{part:?} is missing: {}", text(&output));
+    }
+    let up = Up::stub(&["--model", "stub:0", "--allow-anonymous"]);
+    assert!(
+        up.stdout().contains("only this machine can connect"),
+        "as long as it listens on loopback: {}",
+        up.stdout()
+    );
+}

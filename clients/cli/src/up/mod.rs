@@ -51,6 +51,9 @@ pub(crate) struct Options {
         value_name = "HOST:PORT"
     )]
     autoscaler_listen: SocketAddr,
+    /// Let anyone who can reach an address that is not loopback use it without a key
+    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
+    allow_anonymous: bool,
     /// Folder for the model, the inference library and the decisions [default: ~/.local/share/dunlin]
     #[arg(long, env = "DUNLIN_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -154,14 +157,16 @@ pub(crate) async fn run(options: Options) -> Outcome {
     let data = engine::data_folder(options.data.as_deref())?;
     let mut gateway = Gateway::bind(options.gateway_options()?).await?;
     let command = options.worker_command(gateway.internal_address(), &data)?;
-    let autoscaler = Autoscaler::bind(options.autoscaler_options(&command, Some(&data))?).await?;
+    let autoscaler_options = options.autoscaler_options(&command, Some(&data))?;
+    let workers = (autoscaler_options.min_instances, autoscaler_options.max_instances());
+    let autoscaler = Autoscaler::bind(autoscaler_options).await?;
     gateway.report_to(autoscaler.address())?;
     let addresses = Addresses {
         public: gateway.public_address(),
         internal: gateway.internal_address(),
         autoscaler: autoscaler.address(),
     };
-    options.print_head(&addresses, &data, autoscaler_max(&options));
+    options.print_head(&addresses, &data, workers);
     if let Some(file) = &options.addresses_file {
         write_addresses(file, &addresses)?;
     }
@@ -229,10 +234,6 @@ fn write_addresses(file: &Path, addresses: &Addresses) -> Result<()> {
         .map_err(|error| Error::internal(error).context("write addresses"))
 }
 
-fn autoscaler_max(options: &Options) -> u32 {
-    options.autoscaler_options(&[], None).map_or(0, |options| options.max_instances())
-}
-
 async fn show_samples(addresses: &Addresses) -> Result<()> {
     say(format_args!("\nclassifying {} photographs …", samples::SAMPLES.len()));
     let summary = samples::classify(addresses.public).await?;
@@ -288,6 +289,9 @@ impl Options {
             "--queue",
             "memory:",
         ];
+        if self.allow_anonymous {
+            arguments.push("--allow-anonymous");
+        }
         if self.model == "bundled" {
             arguments.extend(["--serve-model", bundled::NAME_AND_VERSION]);
         }
@@ -299,6 +303,7 @@ impl Options {
         let mut options =
             autoscaler::Options::from_arguments(["--listen", &self.autoscaler_listen.to_string()])
                 .map_err(|error| Error::internal(error).context("set up the autoscaler"))?;
+        options.allow_anonymous = self.allow_anonymous;
         options.fleet = "local:".to_owned();
         options.worker_command = command.to_vec();
         options.boot_delay = self.boot_delay;
@@ -348,15 +353,17 @@ impl Options {
         Ok(())
     }
 
-    fn print_head(&self, addresses: &Addresses, data: &Path, workers_max: u32) {
-        let Addresses { public, autoscaler, .. } = addresses;
+    fn print_head(&self, addresses: &Addresses, data: &Path, (least, most): (u32, u32)) {
+        let Addresses { public, internal, autoscaler } = addresses;
+        let only_here = [public, internal, autoscaler].iter().all(|address| address.ip().is_loopback());
         say(format_args!("dunlin {}  one machine, no cloud account\n", env!("CARGO_PKG_VERSION")));
         say(format_args!("  page        http://{public}/"));
         say(format_args!("  gRPC        {public}   grpcurl -plaintext {public} list"));
         say(format_args!("  upload      curl -F myfile=@cat.jpg http://{public}/upload"));
         say(format_args!("  autoscaler  {autoscaler}   dunlin status --watch"));
         say(format_args!("  data        {}   (kept; delete it to start afresh)", data.display()));
-        say(format_args!("  workers     0 to {workers_max}, model {}", self.model));
-        say(format_args!("  open        only this machine can connect; no key needed"));
+        say(format_args!("  workers     {least} to {most}, model {}", self.model));
+        let open = if only_here { "only this machine" } else { "anyone who reaches these ports" };
+        say(format_args!("  open        {open} can connect; no key needed"));
     }
 }
