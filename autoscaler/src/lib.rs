@@ -19,6 +19,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use platform::{
     Error, Kind, Result,
+    program::ServiceOptions,
     serve::{self, Grpc, Health},
     shutdown::Shutdown,
 };
@@ -46,6 +47,22 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// After the control loop ended, how long open calls may take to end.
 const CALLS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Beside what the workers may take: for their processes to end, and ours.
+const AFTER_GRACE: Duration = Duration::from_secs(8);
+
+/// The autoscaler as a program: until a signal, and then within the grace.
+pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
+    let ServiceOptions { log, service } = options;
+    log.start()?;
+    let grace = service.grace + AFTER_GRACE;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    let autoscaler = Autoscaler::bind(service).await?;
+    tracing::info!(address = %autoscaler.address(), "autoscaler listens");
+    // Boxed: the control loop's future is large.
+    shutdown.run(grace, Box::pin(autoscaler.run(&shutdown))).await
+}
 
 /// The whole service, bound and ready to run.
 pub struct Autoscaler {

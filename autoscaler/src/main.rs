@@ -1,13 +1,11 @@
 //! The autoscaler by itself.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use autoscaler::{Autoscaler, Options};
 use clap::Parser;
 use platform::{
-    options::{Check, FileOptions, Problems, exit, load},
-    shutdown::Shutdown,
-    telemetry::LogOptions,
+    options::{Check, FileOptions, Problems, load},
+    program::{ServiceOptions, end},
 };
 
 /// Starts and stops workers with the load, and says why
@@ -17,9 +15,7 @@ struct Arguments {
     #[command(flatten)]
     file: FileOptions,
     #[command(flatten)]
-    log: LogOptions,
-    #[command(flatten)]
-    options: Options,
+    options: ServiceOptions<autoscaler::Options>,
 }
 
 impl Check for Arguments {
@@ -28,28 +24,8 @@ impl Check for Arguments {
     }
 }
 
-/// Beside what the workers may take: for their processes to end, and ours.
-const AFTER_GRACE: Duration = Duration::from_secs(8);
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Arguments = load("autoscaler");
-    match run(arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let code = if error.kind() == platform::Kind::Config { exit::CONFIG } else { exit::FAILED };
-            ExitCode::from(code)
-        }
-    }
-}
-
-async fn run(arguments: Arguments) -> platform::Result<()> {
-    arguments.log.start()?;
-    let grace = arguments.options.grace + AFTER_GRACE;
-    let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
-    let autoscaler = Autoscaler::bind(arguments.options).await?;
-    tracing::info!(address = %autoscaler.address(), "autoscaler listens");
-    shutdown.run(grace, autoscaler.run(&shutdown)).await
+    end(autoscaler::run(arguments.options).await)
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use platform::{Error, Result, error::ResultExt as _, queue, queue::Queue, shutdown::Shutdown, store};
+use platform::{
+    Error, Result, error::ResultExt as _, program::ServiceOptions, queue, queue::Queue, shutdown::Shutdown,
+    store,
+};
 use tokio_util::sync::CancellationToken;
 
 pub mod bundled;
@@ -18,6 +21,21 @@ mod pipeline;
 pub use options::Options;
 
 use pipeline::{Parts, Pipeline, answer::Identity};
+
+/// The worker as a program: until a signal, its parent's end or the autoscaler's word, and then within
+/// the grace.
+pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
+    let ServiceOptions { log, service } = options;
+    log.start()?;
+    let grace = service.grace;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    let worker = tokio::select! {
+        worker = Worker::new(service) => worker?,
+        () = shutdown.stop.cancelled() => return Ok(()),
+    };
+    shutdown.run(grace, worker.run(&shutdown)).await
+}
 
 /// One worker: a queue to take from, and a loaded model for each thread.
 pub struct Worker {

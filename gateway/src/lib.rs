@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use platform::{
     Error, Kind, Result,
+    program::ServiceOptions,
     queue::{MemoryLimits, MemoryQueue},
     serve::{self, Grpc, Health, MESSAGE_BYTES_MAX},
     shutdown::Shutdown,
@@ -36,6 +37,19 @@ mod replies;
 mod stream;
 
 pub use options::Options;
+
+/// The gateway as a program: until a signal, and then within the grace.
+pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
+    let ServiceOptions { log, service } = options;
+    log.start()?;
+    tracing::info!(options = ?service, "starting");
+    let grace = service.grace;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    let gateway = Gateway::bind(service).await?;
+    tracing::info!(public = %gateway.public_address(), internal = %gateway.internal_address(), "listening");
+    shutdown.run(grace, gateway.run(&shutdown)).await
+}
 
 /// A gateway with its ports bound.
 pub struct Gateway {

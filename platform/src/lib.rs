@@ -3,6 +3,7 @@
 pub mod error;
 pub mod id;
 pub mod options;
+pub mod program;
 pub mod queue;
 pub mod retry;
 pub mod serve;

@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 
 use clap::Parser;
-use platform::options::{Check, FileOptions, Problems};
+use platform::{
+    options::{Check, FileOptions, Problems},
+    program::ServiceOptions,
+};
 
-use crate::{bench, classify, completions, decisions, output::ColourOptions, service, status, up};
+use crate::{bench, classify, completions, decisions, output::ColourOptions, status, up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,11 +47,11 @@ pub(crate) enum Command {
     /// Measure a gateway: latency and images a second under a load
     Bench(bench::Options),
     /// Run a gateway by itself
-    Gateway(Box<service::Options<gateway::Options>>),
+    Gateway(Box<ServiceOptions<gateway::Options>>),
     /// Run a worker by itself
-    Worker(Box<service::Options<classifier_worker::Options>>),
+    Worker(Box<ServiceOptions<classifier_worker::Options>>),
     /// Run an autoscaler by itself
-    Autoscaler(Box<service::Options<autoscaler::Options>>),
+    Autoscaler(Box<ServiceOptions<autoscaler::Options>>),
     /// Print the completions of a shell: dunlin completions bash > ~/.local/share/bash-completion/completions/dunlin
     Completions(completions::Options),
 }

@@ -61,6 +61,14 @@ impl From<csv::Error> for Failure {
     }
 }
 
+/// How a service by itself ended: with the same codes as its own program.
+pub(crate) fn of_service(done: platform::Result<()>) -> Outcome {
+    match done {
+        Ok(()) => Ok(0),
+        Err(error) => Err(Failure::new(platform::program::exit_code(&error), error.to_string())),
+    }
+}
+
 /// The exit code for an error's kind.
 pub(crate) fn exit_code(kind: Kind) -> u8 {
     match kind {

@@ -19,7 +19,6 @@ mod failure;
 mod follow;
 mod output;
 mod record;
-mod service;
 mod status;
 mod stream;
 mod times;
@@ -45,9 +44,9 @@ fn run(cli: Cli) -> Outcome {
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Up(options) => up::run(*options).await,
-            Command::Gateway(options) => service::gateway(*options).await,
-            Command::Worker(options) => service::worker(*options).await,
-            Command::Autoscaler(options) => service::autoscaler(*options).await,
+            Command::Gateway(options) => failure::of_service(gateway::run(*options).await),
+            Command::Worker(options) => failure::of_service(classifier_worker::run(*options).await),
+            Command::Autoscaler(options) => failure::of_service(autoscaler::run(*options).await),
             Command::Classify(options) => classify::run(options, colours).await,
             Command::Status(options) => status::run(options, colours).await,
             Command::Decisions(options) => decisions::run(options, colours).await,
