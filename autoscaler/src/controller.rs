@@ -307,6 +307,7 @@ impl Controller {
             changed
         });
         let status = v1::GetStatusResponse {
+            cloud_calls: Vec::new(),
             policy: Some(wire::policy(&self.policy)),
             want: decision.map_or(self.shared.view.borrow().status.want, |decision| decision.want),
             last_change: self.shared.log.last_change().map(|decision| (*decision).clone()),

@@ -80,7 +80,10 @@ impl Autoscaler {
     /// Opens the store, reads the decision log back and binds the port. Starts nothing.
     pub async fn bind(options: Options) -> Result<Self> {
         let clock = Clock::start();
-        let store = options.store.as_deref().map(platform::store::open).transpose()?;
+        let store = match &options.store {
+            Some(url) => Some(platform::store::open(url).await?),
+            None => None,
+        };
         if store.is_none() {
             tracing::info!("decisions are kept in memory only");
         }

@@ -256,7 +256,7 @@ impl Row {
 }
 
 fn shown(machine: &Machine, member: Option<&Member>, row: &Row) -> v1::Instance {
-    let heartbeat = member.map(|member| member.heartbeat).unwrap_or_default();
+    let heartbeat = member.map(|member| member.heartbeat.clone()).unwrap_or_default();
     let registered = member.filter(|member| member.registered.is_some());
     v1::Instance {
         instance_id: machine.instance_id.clone(),

@@ -160,6 +160,7 @@ impl Session {
             completed_total: figures.completed_total,
             service_mean: figures.service_mean.map(time::to_proto),
             service_p95: figures.service_p95.map(time::to_proto),
+            cloud_calls: platform::cloud_calls(),
         }
     }
 }

@@ -47,13 +47,16 @@ impl Worker {
     /// Loads the model, warms it up and starts to take tasks: at its end the worker is ready. Gets
     /// ONNX Runtime first if the options say so.
     pub async fn new(options: Options) -> Result<Self> {
-        let queue = queue::open(&options.queue).context("open queue")?;
+        let queue = queue::open(&options.queue).await.context("open queue")?;
         Self::with_queue(options, queue).await
     }
 
     /// The same with a queue that is open already.
     pub async fn with_queue(options: Options, queue: Arc<dyn Queue>) -> Result<Self> {
-        let store = options.store.as_deref().map(store::open).transpose().context("open store")?;
+        let store = match &options.store {
+            Some(url) => Some(store::open(url).await.context("open store")?),
+            None => None,
+        };
         if options.install_onnxruntime && options.onnxruntime.is_none() && options.model.needs_engine() {
             engine::install(&engine::data_folder(options.data.as_deref())?, |_| {}).await?;
         }

@@ -2,29 +2,38 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use platform::{
     Error, Kind, Result,
     error::from_rpc_status,
-    queue::{ATTEMPTS_MAX, Counts, MemoryQueue, Queue as _, Receive},
+    queue::{ATTEMPTS_MAX, Counts, Delivery, Lease, Queue, Receive},
+    retry::Backoff,
 };
 use proto::{
     internal::v1::GatewaySessionResponse,
-    v1::{ClassifyOptions, Image, ImageResult, ImageState},
+    v1::{ClassifyOptions, Image, ImageResult, ImageState, image::Source},
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    group::{Accepted, Group, failed},
+    group::{Accepted, Group, Picture, failed},
     intake::{self, Checked},
     models::Models,
+    objects::Objects,
     options::Options,
     pending::{Event, Pending},
+    place::Places,
 };
 
 pub struct Core {
     pub options: Options,
-    pub queue: Arc<MemoryQueue>,
+    pub queue: Arc<dyn Queue>,
+    /// Whether this gateway has the queue in its own memory and serves it to workers.
+    pub is_broker: bool,
+    pub places: Places,
+    /// Callers' own objects; `None`: no URI is read.
+    pub objects: Option<Objects>,
     pub pending: Arc<Pending>,
     pub models: Models,
     /// How workers reach us, as a URL.
@@ -59,7 +68,7 @@ impl Core {
     ) -> Result<ImageResult> {
         let options = intake::check_options(options, &self.models)?;
         intake::check_custom_id(&image.custom_id, "image")?;
-        let content = intake::check_image(&mut image, "image", self.options.image_bytes_max)?;
+        let content = self.check_image(&mut image, "image").await?;
         let custom_id = if image.custom_id.is_empty() { "0".to_owned() } else { image.custom_id };
         let mut group = Group::new(Arc::clone(self), 1, false, self.answer_by(deadline));
         group.submit(vec![Accepted { index: 0, custom_id, content }], &options).await?;
@@ -80,8 +89,14 @@ impl Core {
         let answer_by = self.answer_by(request.deadline);
         let mut group = Group::new(Arc::clone(self), names.len(), request.tell_start, answer_by);
         let mut accepted = Vec::with_capacity(names.len());
-        for ((index, mut image), custom_id) in (0_u32..).zip(request.images).zip(&names) {
-            match intake::check_image(&mut image, &format!("images[{index}]"), self.options.image_bytes_max) {
+        let checks = (0_u32..).zip(request.images).map(|(index, mut image)| async move {
+            (index, self.check_image(&mut image, &format!("images[{index}]")).await)
+        });
+        // In order, and those that ask S3 several at a time.
+        let mut checked = futures::stream::iter(checks).buffered(CHECKS_MAX);
+        while let Some((index, content)) = checked.next().await {
+            let Some(custom_id) = names.get(index as usize) else { break };
+            match content {
                 Ok(content) => accepted.push(Accepted { index, custom_id: custom_id.clone(), content }),
                 Err(error) => group.fail(index, custom_id.clone(), &error),
             }
@@ -102,8 +117,12 @@ impl Core {
                     format!("{custom_id:?} is on its way already"),
                 ));
             }
-            intake::check_image(&mut image, &field, self.options.image_bytes_max)
+            Ok(())
         });
+        let checked = match checked {
+            Ok(()) => self.check_image(&mut image, &field).await,
+            Err(error) => Err(error),
+        };
         let submitted = match checked {
             Ok(content) => {
                 group.submit(vec![Accepted { index, custom_id: custom_id.clone(), content }], options).await
@@ -115,9 +134,32 @@ impl Core {
         }
     }
 
+    /// The image's bytes, or where they are. `field` is its path in the request.
+    async fn check_image(&self, image: &mut Image, field: &str) -> Result<Picture> {
+        let bytes_max = self.options.image_bytes_max;
+        match (image.source.take(), &self.objects) {
+            (Some(Source::Uri(uri)), Some(objects)) => {
+                objects.check(&uri, bytes_max).await.map(Picture::Object).map_err(|error| {
+                    let description = error.message().to_owned();
+                    error.with_violation(format!("{field}.uri"), description)
+                })
+            }
+            (source, _) => intake::check_source(source, field, bytes_max).map(Picture::Content),
+        }
+    }
+
+    /// This gateway's own images, exactly: of the queue if it is ours alone, else of those that wait here.
     pub async fn counts(&self) -> Counts {
-        // The embedded queue answers always.
-        self.queue.counts().await.unwrap_or_default()
+        if self.is_broker {
+            // The embedded queue answers always.
+            return self.queue.counts().await.unwrap_or_default();
+        }
+        let totals = self.pending.totals();
+        Counts {
+            visible: totals.waiting - totals.started,
+            leased: totals.started,
+            oldest_age: totals.oldest_age,
+        }
     }
 
     /// Waits a moment for workers to ack what they have answered, so that they are not cut off
@@ -125,6 +167,9 @@ impl Core {
     pub async fn settled(&self) {
         const LONGEST: Duration = Duration::from_secs(1);
         const STEP: Duration = Duration::from_millis(5);
+        if !self.is_broker {
+            return;
+        }
         let until = Instant::now() + LONGEST;
         while self.counts().await.leased > 0 && Instant::now() < until {
             tokio::time::sleep(STEP).await;
@@ -144,24 +189,52 @@ impl Core {
     /// Answers the callers of tasks that every attempt has failed. Runs until dropped.
     pub async fn answer_dead_letters(&self) -> Result<()> {
         const MAX: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(63);
+        // Short: one that waits for another gateway is back soon.
+        const LEASE: Duration = Duration::from_secs(5);
         let dead =
             self.queue.dead_letters().ok_or_else(|| Error::internal("the queue has no dead letters"))?;
+        let mut backoff = Backoff::for_connections();
         loop {
-            let receive = Receive { max: MAX, wait: Duration::from_secs(20), lease: Duration::from_secs(30) };
-            for delivery in dead.receive(receive).await? {
-                let task = delivery.task;
-                tracing::warn!(task.id = task.task_id, attempts = ATTEMPTS_MAX, "dead-lettered");
-                let error = Error::new(
-                    Kind::MaxAttempts,
-                    format!("{ATTEMPTS_MAX} workers took it up and none finished; the image may crash them"),
-                )
-                .with_metadata("attempts", ATTEMPTS_MAX);
-                self.pending.finish(&task.task_id, failed(0, task.custom_id, &error));
-                dead.ack(&[delivery.lease]).await?;
+            let receive = Receive { max: MAX, wait: Duration::from_secs(20), lease: LEASE };
+            let done = match dead.receive(receive).await {
+                Ok(deliveries) => {
+                    let mine =
+                        deliveries.into_iter().filter_map(|delivery| self.answer_dead_letter(delivery));
+                    dead.ack(&mine.collect::<Vec<_>>()).await
+                }
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    tracing::warn!(%error, "receive dead letters");
+                    tokio::time::sleep(backoff.pause()).await;
+                }
             }
         }
     }
+
+    /// Gives the lease to ack; `None` for one that another gateway has to answer.
+    fn answer_dead_letter(&self, delivery: Delivery) -> Option<Lease> {
+        /// Deliveries of a dead letter, five seconds each, after which its gateway is taken to be gone.
+        const DELIVERIES_MAX: u32 = 60;
+        let Delivery { task, lease, attempt } = delivery;
+        if task.reply_to != self.reply_to && attempt < DELIVERIES_MAX {
+            return None;
+        }
+        tracing::warn!(task.id = task.task_id, attempts = ATTEMPTS_MAX, "dead-lettered");
+        let error = Error::new(
+            Kind::MaxAttempts,
+            format!("{ATTEMPTS_MAX} workers took it up and none finished; the image may crash them"),
+        )
+        .with_metadata("attempts", ATTEMPTS_MAX);
+        self.pending.finish(&task.task_id, failed(0, task.custom_id, &error));
+        Some(lease)
+    }
 }
+
+/// Images of one request that are looked up in S3 at once.
+const CHECKS_MAX: usize = 32;
 
 /// The result, or its error.
 fn succeeded(result: ImageResult) -> Result<ImageResult> {

@@ -4,11 +4,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use platform::{
-    Error, Kind, Result,
-    error::to_rpc_status,
-    queue::{Queue as _, Task},
-};
+use platform::{Error, Kind, Result, error::to_rpc_status, queue::Task};
 use prost_types::Timestamp;
 use proto::{
     internal::v1::task::Input,
@@ -26,7 +22,14 @@ use crate::{
 pub struct Accepted {
     pub index: u32,
     pub custom_id: String,
-    pub content: Bytes,
+    pub content: Picture,
+}
+
+/// What there is of an image.
+pub enum Picture {
+    Content(Bytes),
+    /// The caller's own object, pinned to its version.
+    Object(String),
 }
 
 /// Dropping it withdraws what is not answered yet.
@@ -73,6 +76,7 @@ impl Group {
         let deadline = platform::time::in_future(start_by - now);
         let mut registrations = Vec::with_capacity(images.len());
         let mut tasks = Vec::with_capacity(images.len());
+        let mut pictures = Vec::with_capacity(images.len());
         let mut open = Vec::with_capacity(images.len());
         for Accepted { index, custom_id, content } in images {
             let task_id = platform::id::new();
@@ -87,7 +91,6 @@ impl Group {
             });
             tasks.push(Task {
                 task_id,
-                input: Some(Input::Content(content)),
                 custom_id,
                 reply_to: self.core.reply_to.clone(),
                 model: options.model.clone(),
@@ -98,11 +101,12 @@ impl Group {
                 min_score: options.min_score,
                 ..Task::default()
             });
+            pictures.push(content);
         }
         self.core.pending.register(&registrations, &self.events, self.tell_start)?;
         // From here on dropping the group takes them out again.
         self.open.append(&mut open);
-        if let Err(error) = self.core.queue.send(tasks).await {
+        if let Err(error) = self.send(tasks, pictures).await {
             for registration in &registrations {
                 self.core.pending.forget(&registration.task_id);
                 self.open.retain(|one| one.task_id != registration.task_id);
@@ -110,6 +114,20 @@ impl Group {
             return Err(error.with_retry_after(Duration::from_secs(1)));
         }
         Ok(())
+    }
+
+    async fn send(&self, mut tasks: Vec<Task>, pictures: Vec<Picture>) -> Result<()> {
+        let places = &self.core.places;
+        let placing = tasks.iter_mut().zip(pictures).map(async |(task, picture)| match picture {
+            Picture::Content(content) => places.place(task, content).await,
+            Picture::Object(uri) => {
+                task.input = Some(Input::Uri(uri));
+                places.name_result(task);
+                Ok(())
+            }
+        });
+        futures::future::try_join_all(placing).await?;
+        self.core.queue.send(tasks).await
     }
 
     /// An image that is answered without a worker.
@@ -165,11 +183,12 @@ impl Group {
         }
     }
 
-    fn arrived(&mut self, event: Event) -> Event {
-        if let Event::Finished(result) = &event
+    fn arrived(&mut self, mut event: Event) -> Event {
+        if let Event::Finished(result) = &mut event
             && let Some(at) = self.open.iter().position(|one| one.index == result.index)
         {
-            self.open.swap_remove(at);
+            // The whole name: a task that points to its image carries a short one.
+            result.custom_id = self.open.swap_remove(at).custom_id;
         }
         event
     }

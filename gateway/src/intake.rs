@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use platform::{Error, Kind, Result};
-use proto::v1::{ClassifyOptions, Image, Priority, image::Source};
+use proto::v1::{ClassifyOptions, Priority, image::Source};
 
 use crate::models::Models;
 
@@ -62,8 +62,8 @@ pub fn check_options(options: Option<ClassifyOptions>, models: &Models) -> Resul
 }
 
 /// The bytes of an image that is worth queuing. `field` is its path in the request.
-pub fn check_image(image: &mut Image, field: &str, bytes_max: usize) -> Result<Bytes> {
-    match image.source.take() {
+pub fn check_source(source: Option<Source>, field: &str, bytes_max: usize) -> Result<Bytes> {
+    match source {
         Some(Source::Content(content)) => {
             check_content(&content, bytes_max).map_err(|error| {
                 let description = error.message().to_owned();
@@ -115,9 +115,7 @@ fn refuse_uri(uri: &str, field: &str) -> Error {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     Error::new(
         Kind::UriSchemeUnsupported,
-        format!(
-            "can't read images from {scheme:?}: on one machine no scheme is read; send the bytes as content"
-        ),
+        format!("can't read images from {scheme:?}: this gateway reads no URIs; send the bytes as content"),
     )
     .with_metadata("scheme", scheme)
     .with_violation(format!("{field}.uri"), "unsupported scheme")
@@ -183,9 +181,8 @@ mod tests {
 
     #[test]
     fn uri_of_any_scheme_is_refused_with_the_scheme_named() {
-        let mut image =
-            Image { source: Some(Source::Uri("ftp://host/cat.jpg".to_owned())), ..Image::default() };
-        let error = check_image(&mut image, "images[2]", 10).unwrap_err();
+        let source = Some(Source::Uri("ftp://host/cat.jpg".to_owned()));
+        let error = check_source(source, "images[2]", 10).unwrap_err();
         assert_eq!(error.kind(), Kind::UriSchemeUnsupported);
         assert_eq!(error.metadata().get("scheme").map(String::as_str), Some("ftp"));
         assert_eq!(error.violations()[0].field, "images[2].uri");

@@ -4,8 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use platform::{
     Error, Kind, Result,
+    error::ResultExt as _,
+    options::Profile,
     program::ServiceOptions,
-    queue::{MemoryLimits, MemoryQueue},
+    queue::{self, MemoryLimits, MemoryQueue, Queue},
     serve::{self, Grpc, Health, MESSAGE_BYTES_MAX},
     shutdown::Shutdown,
 };
@@ -19,7 +21,14 @@ use tonic::transport::Endpoint;
 use tonic_web::GrpcWebLayer;
 
 use crate::{
-    broker::Broker, core::Core, grpc::Classifier, models::Models, pending::Pending, replies::Replies,
+    broker::Broker,
+    core::Core,
+    grpc::Classifier,
+    models::Models,
+    objects::Objects,
+    pending::Pending,
+    place::{Naming, Places},
+    replies::Replies,
 };
 
 mod bidi;
@@ -31,8 +40,10 @@ mod http;
 mod intake;
 mod load;
 mod models;
+mod objects;
 mod options;
 mod pending;
+mod place;
 mod replies;
 mod stream;
 
@@ -74,9 +85,17 @@ impl Gateway {
             Some(address) => format!("http://{address}"),
             None => format!("http://{internal_address}"),
         };
-        let limits = MemoryLimits { tasks_max: options.pending_max, bytes_max: options.queue_bytes_max };
+        let queue: Arc<dyn Queue> = if options.is_broker() {
+            let limits = MemoryLimits { tasks_max: options.pending_max, bytes_max: options.queue_bytes_max };
+            MemoryQueue::new(limits)
+        } else {
+            queue::open_for_sender(&options.queue).await.context("open queue")?
+        };
         let core = Arc::new(Core {
-            queue: MemoryQueue::new(limits),
+            is_broker: options.is_broker(),
+            places: places(&options, &*queue).await?,
+            objects: Objects::open(&options.uri_buckets).await?,
+            queue,
             pending: Pending::new(options.pending_max, options.latency_target),
             models: Models::new(&options.models),
             reply_to,
@@ -157,6 +176,34 @@ impl Gateway {
     }
 }
 
+/// Where images go, with the limits of this queue.
+async fn places(options: &Options, queue: &dyn Queue) -> Result<Places> {
+    let store = match &options.store {
+        Some(url) => Some(platform::store::open(url).await.context("open store")?),
+        None => None,
+    };
+    let naming = match options.profile {
+        Profile::Default => Naming::Id,
+        Profile::Cse546 => Naming::FileName,
+    };
+    let of_queue = queue.task_bytes_max().unwrap_or(usize::MAX);
+    let inline_bytes_max = match options.profile {
+        // The task is a pointer, always.
+        Profile::Cse546 => 0,
+        Profile::Default => options.inline_bytes_max.unwrap_or(usize::MAX).min(of_queue),
+    };
+    if store.is_none() && inline_bytes_max < options.image_bytes_max {
+        return Err(Error::new(
+            Kind::Config,
+            format!(
+                "--store: images may have {} bytes and a message {inline_bytes_max}: name a store for larger ones, or lower --image-bytes-max",
+                options.image_bytes_max
+            ),
+        ));
+    }
+    Ok(Places::new(inline_bytes_max, store, options.keeps_results(), naming))
+}
+
 async fn public_router(core: &Arc<Core>) -> Result<(axum::Router, Health)> {
     let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -171,9 +218,13 @@ async fn internal_router(
     sessions: &TaskTracker,
     shutdown: &Shutdown,
 ) -> Result<axum::Router> {
-    let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
     let replies = Replies::new(Arc::clone(core), sessions.clone(), shutdown.stop.clone());
-    let broker = BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (router, _) = Grpc::new().with(broker).with(ReplyServiceServer::new(replies)).into_router().await?;
+    let mut services = Grpc::new().with(ReplyServiceServer::new(replies));
+    if core.is_broker {
+        let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
+        services =
+            services.with(BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX));
+    }
+    let (router, _) = services.into_router().await?;
     Ok(router.fallback(serve::grpc_only))
 }

@@ -71,6 +71,7 @@ async fn send(core: &Core, gateway_id: &str, reports: &mpsc::Sender<GatewaySessi
             waiting: totals.waiting,
             in_flight: counts.leased,
             oldest_age: Some(platform::time::to_proto(totals.oldest_age)),
+            cloud_calls: platform::cloud_calls(),
         };
         if reports.send(report).await.is_err() {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use platform::{
-    options::{Check, Problems, parse_duration},
+    options::{Check, Problems, Profile, parse_duration},
     serve::IMAGE_BYTES_LIMIT,
 };
 
@@ -18,9 +18,29 @@ pub struct Options {
     /// How workers reach the internal port, when it is not the address it listens on
     #[arg(long, env = "DUNLIN_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Where tasks wait: `memory:`
+    /// Where tasks wait: `memory:` (this process serves it to workers) or `sqs://REGION/NAME`, with NAME-batch beside it
     #[arg(long, env = "DUNLIN_QUEUE", default_value = "memory:", value_name = "URL")]
     pub queue: String,
+    /// The store for images that do not fit into a message: `s3://BUCKET/PREFIX` or `file:///FOLDER`; not needed for `memory:`
+    #[arg(long, env = "DUNLIN_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// The largest message that carries its image, in bytes, as far as the queue takes it; 0: every image goes to the store
+    #[arg(long, env = "DUNLIN_INLINE_BYTES_MAX", value_name = "BYTES")]
+    pub inline_bytes_max: Option<usize>,
+    /// Have workers keep every result in their `--results` store, under the image's id
+    #[arg(long, env = "DUNLIN_KEEP_RESULTS")]
+    pub keep_results: bool,
+    /// How workers answer: `stream` (straight to the internal port) or `queue` (an SQS queue of this gateway's own, for workers
+    /// that cannot reach it; they cannot hear of callers that went away)
+    #[arg(long, env = "DUNLIN_REPLY_BY", default_value = "stream", value_enum)]
+    pub reply_by: ReplyBy,
+    /// Buckets whose objects callers may name as s3://BUCKET/KEY; none: no URI is read
+    #[arg(long = "uri-bucket", env = "DUNLIN_URI_BUCKETS", value_name = "BUCKET", value_delimiter = ',')]
+    pub uri_buckets: Vec<String>,
+    /// `cse546`: what the course's rules ask for: images under their file names, results kept under the stem, every image
+    /// in the store, equal images answered from memory
+    #[arg(long, env = "DUNLIN_PROFILE", default_value = "default", value_enum)]
+    pub profile: Profile,
     /// The autoscaler to report load to, as `http://HOST:PORT`; none: nothing starts workers
     #[arg(long, env = "DUNLIN_AUTOSCALER", value_name = "URL")]
     pub autoscaler: Option<String>,
@@ -62,7 +82,22 @@ pub struct Options {
     pub allow_anonymous: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReplyBy {
+    Stream,
+    Queue,
+}
+
 impl Options {
+    pub fn is_broker(&self) -> bool {
+        self.queue == "memory:"
+    }
+
+    /// Whether workers keep results.
+    pub fn keeps_results(&self) -> bool {
+        self.keep_results || self.profile == Profile::Cse546
+    }
+
     /// As from a command line without the program's name. Checks nothing across options.
     pub fn from_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
     where
@@ -81,8 +116,18 @@ impl Options {
 
 impl Check for Options {
     fn check(&self, problems: &mut Problems) {
-        if self.queue != "memory:" {
-            problems.add("--queue", format_args!("{:?} is unknown; known: memory:", self.queue));
+        let is_sqs = ["sqs://", "https://", "http://"].iter().any(|scheme| self.queue.starts_with(scheme));
+        if !self.is_broker() && !is_sqs {
+            problems.add(
+                "--queue",
+                format_args!("{:?} is unknown; known: memory:, sqs://REGION/NAME", self.queue),
+            );
+        }
+        if self.reply_by == ReplyBy::Queue && !is_sqs {
+            problems.add("--reply-by", "queue needs a --queue of sqs://");
+        }
+        if self.profile == Profile::Cse546 && self.store.is_none() {
+            problems.add("--store", "the profile cse546 keeps every image in the store: name one");
         }
         if self.image_bytes_max == 0 || self.image_bytes_max > IMAGE_BYTES_LIMIT {
             problems.add("--image-bytes-max", format_args!("must be 1 to {IMAGE_BYTES_LIMIT}"));

@@ -55,6 +55,8 @@ pub struct Totals {
     pub completed: u64,
     pub late: u64,
     pub waiting: u64,
+    /// Of those, the ones a worker has taken up.
+    pub started: u64,
     pub oldest_age: Duration,
 }
 
@@ -162,6 +164,7 @@ impl Pending {
             completed: self.completed_total.load(Ordering::Relaxed),
             late: self.late_total.load(Ordering::Relaxed),
             waiting: entries.len() as u64,
+            started: entries.values().filter(|entry| entry.started).count() as u64,
             oldest_age: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }

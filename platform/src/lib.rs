@@ -1,5 +1,7 @@
 //! What all services stand on. Knows nothing about decoding or classifying images.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod error;
 pub mod id;
 pub mod options;
@@ -11,5 +13,13 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod time;
+
+/// What this process has called in the cloud since it started; nothing without AWS.
+pub fn cloud_calls() -> Vec<proto::v1::CloudCalls> {
+    #[cfg(feature = "aws")]
+    return aws::calls();
+    #[cfg(not(feature = "aws"))]
+    Vec::new()
+}
 
 pub use error::{Error, Kind, Result};

@@ -27,9 +27,9 @@ async fn unknown_kinds_are_refused_with_the_known_ones_named() {
         assert!(error.message().contains(known), "{error}");
     };
     for url in ["kafka://x", "memory", "", "broker"] {
-        check(queue::open(url).err().unwrap(), "broker://");
+        check(queue::open(url).await.err().unwrap(), "broker://");
     }
     for url in ["gs://bucket", "", "folder"] {
-        check(store::open(url).err().unwrap(), "file:///");
+        check(store::open(url).await.err().unwrap(), "file:///");
     }
 }

@@ -202,7 +202,7 @@ async fn image_and_result_can_be_in_the_store() {
     let (queue, gateway) = (queue(), Gateway::start().await);
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
-    let store = store::open(&url).unwrap();
+    let store = store::open(&url).await.unwrap();
     store.put("images/1", "an image".into()).await.unwrap();
     let of = |id: &str, key: &str| Task {
         input: Some(Input::StoreKey(key.to_owned())),

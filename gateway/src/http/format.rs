@@ -2,6 +2,8 @@
 
 use platform::{Error, Result};
 
+use crate::place::stem;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// `Paul`
@@ -45,14 +47,6 @@ impl Format {
             Self::Csv => format!("{},{label}", stem(file_name)),
             Self::Json => return None,
         })
-    }
-}
-
-/// The file name up to its first dot; a name that begins with one keeps it.
-pub(super) fn stem(file_name: &str) -> &str {
-    match file_name.find('.') {
-        Some(at) if at > 0 => file_name.get(..at).unwrap_or(file_name),
-        _ => file_name,
     }
 }
 

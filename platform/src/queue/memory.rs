@@ -77,22 +77,6 @@ impl MemoryQueue {
         })
     }
 
-    /// Takes tasks back that nobody waits for any more. One that a worker holds, or that is not
-    /// there, is left alone.
-    pub fn withdraw(&self, task_ids: &[String]) {
-        let withdrawn = task_ids.iter().map(String::as_str).collect::<HashSet<_>>();
-        let mut freed = 0;
-        let mut state = self.lock();
-        for waiting in &mut state.waiting {
-            waiting.retain(|entry| {
-                let stays = !withdrawn.contains(entry.task.task_id.as_str());
-                freed += if stays { 0 } else { entry.bytes };
-                stays
-            });
-        }
-        state.bytes -= freed;
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic inside cannot leave the state half changed: no code of a caller runs there.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -266,6 +250,20 @@ impl Queue for MemoryQueue {
             leased: state.leased.len() as u64,
             oldest_age: oldest.map_or(Duration::ZERO, |since| now - since),
         })
+    }
+
+    fn withdraw(&self, task_ids: &[String]) {
+        let withdrawn = task_ids.iter().map(String::as_str).collect::<HashSet<_>>();
+        let mut freed = 0;
+        let mut state = self.lock();
+        for waiting in &mut state.waiting {
+            waiting.retain(|entry| {
+                let stays = !withdrawn.contains(entry.task.task_id.as_str());
+                freed += if stays { 0 } else { entry.bytes };
+                stays
+            });
+        }
+        state.bytes -= freed;
     }
 
     fn dead_letters(&self) -> Option<Arc<dyn Queue>> {

@@ -51,13 +51,22 @@ pub trait Queue: Send + Sync + 'static {
     /// How many tasks there are.
     async fn counts(&self) -> Result<Counts>;
 
+    /// Takes tasks back that nobody waits for any more, where that can be done without a worker's help.
+    /// One that a worker holds, or that is not there, is left alone: the worker asks before it begins.
+    fn withdraw(&self, _task_ids: &[String]) {}
+
+    /// The largest task it takes, encoded; `None`: no limit of its own.
+    fn task_bytes_max(&self) -> Option<usize> {
+        None
+    }
+
     /// The tasks that ended after [`ATTEMPTS_MAX`] deliveries, as a queue of their own. `None`
     /// where they can't be read from here.
     fn dead_letters(&self) -> Option<Arc<dyn Queue>>;
 }
 
 /// Opens the queue a URL names, as a worker sees it.
-pub fn open(url: &str) -> Result<Arc<dyn Queue>> {
+pub async fn open(url: &str) -> Result<Arc<dyn Queue>> {
     match url.split_once("://") {
         Some(("broker", address)) => Ok(Arc::new(BrokerQueue::new(address)?)),
         _ => Err(Error::new(
@@ -65,6 +74,11 @@ pub fn open(url: &str) -> Result<Arc<dyn Queue>> {
             format!("queue {url:?}: unknown kind; known: broker://HOST:PORT (a gateway's internal port)"),
         )),
     }
+}
+
+/// The same as a gateway sees it: it sends tasks and answers dead letters.
+pub async fn open_for_sender(url: &str) -> Result<Arc<dyn Queue>> {
+    Err(Error::new(Kind::Config, format!("queue {url:?}: unknown kind")))
 }
 
 /// What a `receive` asks for.

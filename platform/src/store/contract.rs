@@ -14,6 +14,8 @@ use crate::Kind;
 pub async fn check(store: Arc<dyn Store>) {
     object_is_read_as_written(&store).await;
     one_creator_wins(&store).await;
+    part_is_read(&store).await;
+    one_replacer_wins(&store).await;
     listing_is_in_order_and_pages(&store).await;
     strange_keys_are_refused(&store).await;
 }
@@ -44,6 +46,42 @@ async fn one_creator_wins(store: &Arc<dyn Store>) {
     }
     assert_eq!(winners.len(), 1, "{winners:?}");
     assert_eq!(store.get("lease/leader").await.expect("get"), winners);
+}
+
+async fn part_is_read(store: &Arc<dyn Store>) {
+    store.put("parts/one", Bytes::from_static(b"0123456789")).await.expect("put");
+    let part = |range| store.get_range("parts/one", range);
+    assert_eq!(part(0..10).await.expect("all of it"), "0123456789");
+    assert_eq!(part(3..5).await.expect("a part"), "34");
+    assert!(part(8..12).await.is_err(), "it ends earlier");
+    assert!(part(20..22).await.is_err(), "it ends before that");
+    let missing = store.get_range("parts/none", 0..1).await.expect_err("nothing there");
+    assert_eq!(missing.kind(), Kind::ObjectNotFound);
+}
+
+async fn one_replacer_wins(store: &Arc<dyn Store>) {
+    assert_eq!(store.get_versioned("lease/none").await.expect_err("nothing").kind(), Kind::ObjectNotFound);
+    store.put("lease/held", Bytes::from_static(b"first")).await.expect("put");
+    let (value, first) = store.get_versioned("lease/held").await.expect("get");
+    assert_eq!(value, "first");
+    let replacers = (0..8_u8).map(|i| {
+        let (store, first) = (Arc::clone(store), first.clone());
+        tokio::spawn(async move { (i, store.replace("lease/held", Bytes::from(vec![i]), &first).await) })
+    });
+    let mut winners = Vec::new();
+    for replacer in replacers.collect::<Vec<_>>() {
+        match replacer.await.expect("no panic") {
+            (i, Ok(version)) => winners.push((i, version)),
+            (_, Err(error)) => assert_eq!(error.kind(), Kind::VersionMismatch),
+        }
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    let (winner, second) = winners.remove(0);
+    let (value, now) = store.get_versioned("lease/held").await.expect("get");
+    assert_eq!((value.as_ref(), &now), ([winner].as_ref(), &second));
+    store.delete("lease/held").await.expect("delete");
+    let gone = store.replace("lease/held", Bytes::new(), &second).await.expect_err("it is gone");
+    assert_eq!(gone.kind(), Kind::VersionMismatch);
 }
 
 async fn listing_is_in_order_and_pages(store: &Arc<dyn Store>) {

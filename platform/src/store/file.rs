@@ -2,18 +2,23 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write as _},
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    ops::Range,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Store, check_key};
+use super::{Store, Version, check_key};
 use crate::{Error, Kind, Result};
 
 /// Names of files being written begin so; no key can (see `check_key`: `~` is not in a key).
 const ASIDE: &str = "~";
+
+/// Held while an object is replaced.
+const LOCK: &str = "~lock";
 
 #[derive(Clone)]
 pub struct FileStore {
@@ -107,6 +112,56 @@ impl Store for FileStore {
         self.run("read from the store", move |_| fs::read(path).map(Bytes::from)).await
     }
 
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        let path = self.path(key)?;
+        let read = move |_| {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(range.start))?;
+            let length = range.end.saturating_sub(range.start);
+            let mut part = Vec::new();
+            file.take(length).read_to_end(&mut part)?;
+            if (part.len() as u64) < length {
+                return Err(std::io::Error::new(ErrorKind::UnexpectedEof, "the object ends earlier"));
+            }
+            Ok(Bytes::from(part))
+        };
+        self.run("read from the store", read).await
+    }
+
+    async fn get_versioned(&self, key: &str) -> Result<(Bytes, Version)> {
+        let path = self.path(key)?;
+        let read = move |_| {
+            let mut file = File::open(path)?;
+            let mut value = Vec::new();
+            file.read_to_end(&mut value)?;
+            Ok((Bytes::from(value), version(&file)?))
+        };
+        self.run("read from the store", read).await
+    }
+
+    async fn replace(&self, key: &str, value: Bytes, before: &Version) -> Result<Version> {
+        let path = self.path(key)?;
+        let before = before.clone();
+        let replace = move |store: Self| {
+            // One at a time, of all processes on this machine: nothing else changes an object in place.
+            let lock = File::create(store.folder.join(LOCK))?;
+            lock.lock()?;
+            match File::open(&path).and_then(|file| version(&file)) {
+                Ok(now) if now == before => {}
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            let aside = store.write_aside(&value)?;
+            placed(&path, || fs::rename(&aside, &path)).inspect_err(|_| {
+                let _ = fs::remove_file(&aside);
+            })?;
+            version(&File::open(&path)?).map(Some)
+        };
+        let replaced = self.run("replace in the store", replace).await?;
+        replaced.ok_or_else(|| Error::new(Kind::VersionMismatch, "the object was changed in between"))
+    }
+
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let deleted = self.run("delete from the store", move |_| fs::remove_file(path)).await;
@@ -130,6 +185,12 @@ impl Store for FileStore {
         })
         .await
     }
+}
+
+/// Every writing makes a new file.
+fn version(file: &File) -> std::io::Result<Version> {
+    let file = file.metadata()?;
+    Ok(Version(format!("{}-{}-{}", file.ino(), file.mtime(), file.mtime_nsec())))
 }
 
 fn walk(folder: &Path, root: &Path, found: &mut dyn FnMut(&str)) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! The store of images, results and records: one trait, one file per kind. A URL picks the kind.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,16 @@ pub trait Store: Send + Sync + 'static {
     /// `ObjectNotFound` when there is none.
     async fn get(&self, key: &str) -> Result<Bytes>;
 
+    /// Part of the object, of bytes that are all there: one that ends earlier is an error.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// The object and the version it has, for [`replace`](Store::replace).
+    async fn get_versioned(&self, key: &str) -> Result<(Bytes, Version)>;
+
+    /// Writes only if the object still has this version: `VersionMismatch` otherwise, also when it
+    /// is gone. Of many callers at once, one wins. Gives the version it has now.
+    async fn replace(&self, key: &str, value: Bytes, version: &Version) -> Result<Version>;
+
     /// Removes it. One that is not there is not an error.
     async fn delete(&self, key: &str) -> Result<()>;
 
@@ -33,8 +43,12 @@ pub trait Store: Send + Sync + 'static {
     async fn list(&self, prefix: &str, after: &str, max: usize) -> Result<Vec<String>>;
 }
 
+/// What tells two writings of an object apart: an ETag, or a sum of the content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(pub(crate) String);
+
 /// Opens the store a URL names.
-pub fn open(url: &str) -> Result<Arc<dyn Store>> {
+pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {
         Some(("file", rest)) => Ok(Arc::new(FileStore::open(rest.trim_start_matches("//"))?)),
         _ => Err(Error::new(Kind::Config, format!("store {url:?}: unknown kind; known: file:///path"))),

