@@ -5,12 +5,16 @@
 use std::{sync::Arc, time::Duration};
 
 use platform::{Error, Kind, Result, retry::Backoff, time};
+use prost_types::Timestamp;
 use proto::internal::v1::{
-    Drained, WorkerHeartbeat, WorkerHello, WorkerSessionRequest, WorkerSessionResponse,
+    Drained, SpotNotice, WorkerHeartbeat, WorkerHello, WorkerSessionRequest, WorkerSessionResponse,
     control_service_client::ControlServiceClient, worker_session_request as request,
     worker_session_response as response,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -27,8 +31,18 @@ const OUT_MAX: usize = 8;
 
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
+/// What the rest of the worker has to do with the session.
+pub(crate) struct Links {
+    pub(crate) status: Arc<Status>,
+    /// Set once the machine is known to be taken away, to the time when.
+    pub(crate) notice: watch::Receiver<Option<Timestamp>>,
+    /// Whether the autoscaler is there.
+    pub(crate) connected: watch::Sender<bool>,
+}
+
 /// Keeps the session until it is dropped.
-pub(crate) async fn run(url: String, status: Arc<Status>) -> Result<()> {
+pub(crate) async fn run(url: String, links: Links) -> Result<()> {
+    let Links { status, notice, connected } = links;
     let endpoint = Endpoint::from_shared(url.clone())
         .map_err(|error| {
             Error::new(Kind::Config, format!("--autoscaler: {url:?} is not a URL")).with_source(error)
@@ -41,12 +55,18 @@ pub(crate) async fn run(url: String, status: Arc<Status>) -> Result<()> {
     let mut backoff = Backoff::for_connections();
     let mut failing = false;
     loop {
-        let mut session = Session { status: Arc::clone(&status), drain: Drain::No };
+        let mut session = Session {
+            status: Arc::clone(&status),
+            drain: Drain::No,
+            notice: notice.clone(),
+            connected: connected.clone(),
+        };
         let begun = Instant::now();
         let Err(error) = session.hold(client.clone()).await;
+        connected.send_replace(false);
         // A drain is only as good as the session it came on: if the autoscaler is gone, somebody has
         // to do the work; if it comes back, it asks again.
-        if session.drain != Drain::No {
+        if session.drain != Drain::No && notice.borrow().is_none() {
             tracing::info!("working again: the autoscaler is gone");
             status.set_mode(Mode::Working);
         }
@@ -75,6 +95,8 @@ enum Drain {
 struct Session {
     status: Arc<Status>,
     drain: Drain,
+    notice: watch::Receiver<Option<Timestamp>>,
+    connected: watch::Sender<bool>,
 }
 
 impl Session {
@@ -88,6 +110,10 @@ impl Session {
             .map_err(|_| Error::new(Kind::ServiceUnavailable, "the autoscaler does not answer"))??
             .into_inner();
         tracing::info!("connected to the autoscaler");
+        self.connected.send_replace(true);
+        // Said in each session: the autoscaler may be a new one.
+        let mut notice = self.notice.clone();
+        notice.mark_changed();
         let mut beat = Instant::now();
         let mut changed = true;
         loop {
@@ -104,6 +130,13 @@ impl Session {
                         // The figures that go with it: nothing is held.
                         send(&out, request::Event::Heartbeat(self.heartbeat())).await?;
                         send(&out, request::Event::Drained(Drained { decision_id })).await?;
+                    }
+                }
+                // Its sender ends with the worker.
+                Ok(()) = notice.changed() => {
+                    let action_time = *notice.borrow_and_update();
+                    if action_time.is_some() {
+                        send(&out, request::Event::SpotNotice(SpotNotice { action_time })).await?;
                     }
                 }
                 () = self.status.pace.changed(), if !changed => changed = true,

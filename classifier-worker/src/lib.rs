@@ -4,27 +4,58 @@
 use std::sync::Arc;
 
 use platform::{
-    Error, Result, error::ResultExt as _, program::ServiceOptions, queue, queue::Queue, shutdown::Shutdown,
-    store,
+    Error, Result,
+    error::ResultExt as _,
+    program::ServiceOptions,
+    queue,
+    queue::Queue,
+    shutdown::Shutdown,
+    store::{self, Store},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub mod bundled;
 mod control;
 pub mod decode;
 pub mod engine;
+#[cfg(feature = "aws")]
+mod imds;
+mod instance;
 pub mod model;
 mod options;
+mod orphan;
 mod parent;
 mod pipeline;
 
 pub use options::Options;
 
+use control::Links;
+use instance::Instance;
 use pipeline::{Parts, Pipeline, answer::Identity};
+
+/// Why a worker ended in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// Idle, and the autoscaler has been away for too long: whoever runs the machine should turn it off.
+    Orphaned,
+}
+
+impl Ended {
+    /// The exit code that says so; what starts the worker on an instance turns it off at 79, which no other end has.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Told => 0,
+            Self::Orphaned => 79,
+        }
+    }
+}
 
 /// The worker as a program: until a signal, its parent's end or the autoscaler's word, and then within
 /// the grace.
-pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
+pub async fn run(options: ServiceOptions<Options>) -> Result<Ended> {
     let ServiceOptions { log, service } = options;
     log.start()?;
     let grace = service.grace;
@@ -32,15 +63,23 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
     shutdown.on_signals()?;
     let worker = tokio::select! {
         worker = Worker::new(service) => worker?,
-        () = shutdown.stop.cancelled() => return Ok(()),
+        () = shutdown.stop.cancelled() => return Ok(Ended::Told),
     };
     shutdown.run(grace, worker.run(&shutdown)).await
+}
+
+async fn open_store(url: Option<&str>) -> Result<Option<Arc<dyn Store>>> {
+    match url {
+        Some(url) => store::open(url).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// One worker: a queue to take from, and a loaded model for each thread.
 pub struct Worker {
     options: Options,
     pipeline: Pipeline,
+    instance: Option<Instance>,
 }
 
 impl Worker {
@@ -53,8 +92,14 @@ impl Worker {
 
     /// The same with a queue that is open already.
     pub async fn with_queue(options: Options, queue: Arc<dyn Queue>) -> Result<Self> {
-        let store = match &options.store {
-            Some(url) => Some(store::open(url).await.context("open store")?),
+        let instance = if options.on_instance { Some(Instance::find().await?) } else { None };
+        let store = open_store(options.store.as_deref()).await.context("open store")?;
+        let results = match &options.results {
+            Some(_) => open_store(options.results.as_deref()).await.context("open results")?,
+            None => store.clone(),
+        };
+        let results_queue = match &options.results_queue {
+            Some(url) => Some(pipeline::reply::mail::open_for_text(url).await.context("open results queue")?),
             None => None,
         };
         if options.install_onnxruntime && options.onnxruntime.is_none() && options.model.needs_engine() {
@@ -74,7 +119,11 @@ impl Worker {
                 Some(id) => id.clone(),
                 None => platform::id::new(),
             },
-            instance_id: options.instance_id.clone().unwrap_or_else(|| std::process::id().to_string()),
+            instance_id: match (&options.instance_id, &instance) {
+                (Some(id), _) => id.clone(),
+                (None, Some(instance)) => instance.id.clone(),
+                (None, None) => std::process::id().to_string(),
+            },
             model,
             model_version,
         });
@@ -89,32 +138,46 @@ impl Worker {
         let pipeline = Pipeline::start(Parts {
             queue,
             store,
+            results,
+            profile: options.profile,
+            results_queue,
             identity,
             models,
             lease: options.lease,
             batch_max: options.max_batch_size.get(),
             batch_delay: options.max_queue_delay,
         })?;
-        Ok(Self { options, pipeline })
+        Ok(Self { options, pipeline, instance })
     }
 
     /// Works until `shutdown.stop`, then finishes, answers and acks what it holds. What it can't finish
     /// by `shutdown.abort` comes back to the queue when its lease ends.
-    pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
+    pub async fn run(self, shutdown: &Shutdown) -> Result<Ended> {
         let orphaned = CancellationToken::new();
         if self.options.exit_on_stdin_close {
             parent::watch(shutdown.stop.clone(), orphaned.clone())?;
         }
         let status = self.pipeline.status();
+        let (taken, notice) = watch::channel(None);
+        let connected = watch::Sender::new(false);
+        let nobody = orphan::wait(connected.subscribe(), Arc::clone(&status), self.options.orphan_after);
         let control = async {
             match self.options.autoscaler {
-                Some(url) => control::run(url, status).await,
+                Some(url) => {
+                    let links = Links { status: Arc::clone(&status), notice, connected };
+                    control::run(url, links).await
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            ended = self.pipeline.run(shutdown, &orphaned) => ended,
-            ended = control => ended,
+            ended = self.pipeline.run(shutdown, &orphaned) => ended.map(|()| Ended::Told),
+            ended = control => ended.map(|()| Ended::Told),
+            () = instance::watch(self.instance.as_ref(), &status, &taken) => Ok(Ended::Told),
+            () = nobody, if self.options.on_instance => {
+                tracing::warn!(after = ?self.options.orphan_after, "idle and without an autoscaler, ending");
+                Ok(Ended::Orphaned)
+            }
         }
     }
 }

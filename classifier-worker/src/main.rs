@@ -35,5 +35,8 @@ fn main() -> ExitCode {
     let done = runtime.block_on(classifier_worker::run(arguments.options));
     // A model that hangs must not hold up the end.
     runtime.shutdown_background();
-    end(done)
+    match done {
+        Ok(ended) => ExitCode::from(ended.exit_code()),
+        Err(error) => end(Err(error)),
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use platform::options::{Check, Problems, parse_duration};
+use platform::options::{Check, Problems, Profile, parse_duration};
 
 use crate::model::ModelUrl;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The queue to take images from: `broker://host:port` of a gateway
+    /// The queue to take images from: `broker://HOST:PORT` of a gateway, or `sqs://REGION/NAME` with NAME-batch beside it
     #[arg(long, env = "DUNLIN_QUEUE", value_name = "URL")]
     pub queue: String,
     /// The model: `bundled` (EfficientNet-Lite0, comes with Dunlin), `onnx:FOLDER` (model.onnx, labels.txt, model.toml),
@@ -18,9 +18,25 @@ pub struct Options {
     /// The autoscaler to report to: `http://host:port`; without one, nobody stops this worker but a signal
     #[arg(long, env = "DUNLIN_AUTOSCALER", value_name = "URL")]
     pub autoscaler: Option<String>,
-    /// The store of images and results that tasks point to: `file:///path`; not needed while images ride in the tasks
+    /// The store of images that tasks point to: `s3://BUCKET/PREFIX` or `file:///FOLDER`; not needed while images ride in the tasks
     #[arg(long, env = "DUNLIN_STORE", value_name = "URL")]
     pub store: Option<String>,
+    /// The store of results that tasks want kept [default: the one of `--store`]
+    #[arg(long, env = "DUNLIN_RESULTS", value_name = "URL")]
+    pub results: Option<String>,
+    /// An SQS queue that gets every result as JSON besides, for other consumers: `sqs://REGION/NAME`
+    #[arg(long, env = "DUNLIN_RESULTS_QUEUE", value_name = "URL")]
+    pub results_queue: Option<String>,
+    /// `cse546`: kept and published results are what the course's rules ask for: `(name,label)`
+    #[arg(long, env = "DUNLIN_PROFILE", value_enum, default_value = "default")]
+    pub profile: Profile,
+    /// This is an EC2 instance: takes its id from the metadata service, and drains at a notice that a spot instance ends
+    #[arg(long, env = "DUNLIN_ON_INSTANCE")]
+    pub on_instance: bool,
+    /// With `--on-instance`: idle and without the autoscaler for this long, the worker ends with exit code 79, at which its
+    /// systemd unit turns the machine off
+    #[arg(long, env = "DUNLIN_ORPHAN_AFTER", value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
+    pub orphan_after: Duration,
     /// The machine or process slot this worker runs on; default: the process id
     #[arg(long, env = "DUNLIN_INSTANCE_ID", value_name = "ID")]
     pub instance_id: Option<String>,
@@ -81,6 +97,9 @@ impl Check for Options {
         }
         if self.command_timeout.is_zero() {
             problems.add("--command-timeout", "must be longer than 0s");
+        }
+        if self.orphan_after.is_zero() {
+            problems.add("--orphan-after", "must be longer than 0s");
         }
         if let Some(url) = &self.autoscaler
             && tonic::transport::Endpoint::from_shared(url.clone()).is_err()

@@ -151,7 +151,12 @@ impl Intake {
                 // At most as many as there is room for work.
                 fetches.spawn(async move {
                     let begun = Instant::now();
-                    let content = store.get(&key).await;
+                    let part = ticket.task.store_offset
+                        ..ticket.task.store_offset.saturating_add(ticket.task.store_length);
+                    let content = match ticket.task.store_length {
+                        0 => store.get(&key).await,
+                        _ => store.get_range(&key, part).await,
+                    };
                     Fetched { ticket, content, took: begun.elapsed() }
                 });
                 Ok(())

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use platform::{Error, Kind, Result, queue::Queue, shutdown::Shutdown, store::Store};
+use platform::{Error, Kind, Result, options::Profile, queue::Queue, shutdown::Shutdown, store::Store};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,7 +21,7 @@ pub(crate) mod intake;
 mod lease;
 mod line;
 pub(crate) mod pace;
-mod reply;
+pub(crate) mod reply;
 mod settle;
 mod threads;
 
@@ -30,7 +30,7 @@ use held::{Held, Load, Unwanted};
 use intake::{Intake, Mode, work_max};
 use line::Line;
 use pace::Pace;
-use reply::{Post, Replies};
+use reply::{Post, Replies, mail::Mail};
 use settle::Settlement;
 use threads::{Bench, Outcome};
 
@@ -44,6 +44,10 @@ const STRANDED_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Parts {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// Where results go that a task wants kept.
+    pub(crate) results: Option<Arc<dyn Store>>,
+    pub(crate) profile: Profile,
+    pub(crate) results_queue: Option<Arc<dyn Mail>>,
     pub(crate) identity: Arc<Identity>,
     /// One for each thread.
     pub(crate) models: Vec<Box<dyn Model>>,
@@ -104,7 +108,9 @@ impl Pipeline {
         let replies = Arc::new(Replies::new(Post {
             identity: Arc::clone(&parts.identity),
             settle: settle.clone(),
-            store: parts.store.clone(),
+            results: parts.results,
+            results_queue: parts.results_queue,
+            profile: parts.profile,
             patience: REPLY_PATIENCE,
             stranded: 0.into(),
         }));

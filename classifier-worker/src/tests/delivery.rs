@@ -223,10 +223,7 @@ async fn image_and_result_can_be_in_the_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn task_with_a_useless_reply_address_becomes_a_dead_letter() {
     let queue = queue();
-    queue
-        .send(vec![task("nowhere", "nonsense"), task("elsewhere", "sqs://eu-west-1/replies")])
-        .await
-        .unwrap();
+    queue.send(vec![task("nowhere", "nonsense"), task("elsewhere", "kafka://replies")]).await.unwrap();
     let worker = Running::start(options("stub:0"), queue.clone()).await;
     let dead_letters = queue.dead_letters().unwrap();
     eventually("both are dead letters", async || dead_letters.counts().await.unwrap().visible == 2).await;

@@ -4,13 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use platform::{
+    options::Profile,
     queue::{Counts, MemoryLimits, MemoryQueue, Queue, Task},
     shutdown::Shutdown,
 };
 use proto::internal::v1::task::Input;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{Options, Worker, model::ModelUrl};
+use crate::{Ended, Options, Worker, model::ModelUrl};
 
 mod autoscaler;
 mod delivery;
@@ -27,6 +28,11 @@ fn options(model: &str) -> Options {
         model: model.parse::<ModelUrl>().unwrap(),
         autoscaler: None,
         store: None,
+        results: None,
+        results_queue: None,
+        profile: Profile::Default,
+        on_instance: false,
+        orphan_after: Duration::from_secs(900),
         instance_id: Some("slot-1".to_owned()),
         worker_id: Some("worker-1".to_owned()),
         threads: 1.try_into().unwrap(),
@@ -65,7 +71,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 struct Running {
     shutdown: Shutdown,
-    worker: JoinHandle<platform::Result<()>>,
+    worker: JoinHandle<platform::Result<Ended>>,
 }
 
 impl Running {
@@ -80,7 +86,8 @@ impl Running {
     /// As at SIGTERM.
     async fn stop(self) {
         self.shutdown.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.worker).await.expect("worker stops").unwrap().unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.worker).await.expect("worker stops").unwrap();
+        assert_eq!(ended.unwrap(), Ended::Told);
     }
 
     /// As at SIGKILL: nothing is finished, nothing is said.

@@ -63,10 +63,13 @@ impl From<csv::Error> for Failure {
 
 /// How a service by itself ended: with the same codes as its own program.
 pub(crate) fn of_service(done: platform::Result<()>) -> Outcome {
-    match done {
-        Ok(()) => Ok(0),
-        Err(error) => Err(Failure::new(platform::program::exit_code(&error), error.to_string())),
-    }
+    done.map(|()| 0).map_err(of_error)
+}
+
+/// How a service failed.
+#[allow(clippy::needless_pass_by_value)] // for map_err
+pub(crate) fn of_error(error: platform::Error) -> Failure {
+    Failure::new(platform::program::exit_code(&error), error.to_string())
 }
 
 /// The exit code for an error's kind.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sqs::config::SharedHttpClient;
 use aws_smithy_http_client::{Builder, tls};
 
 use crate::{Error, Kind, Result};
@@ -18,13 +19,17 @@ pub fn calls() -> Vec<proto::v1::CloudCalls> {
     Vec::new()
 }
 
+/// The SDK's own features would bring a second HTTP stack and a second crypto library.
+pub fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+}
+
 /// The configuration that all clients share: region, credentials and endpoint as the SDK finds them (environment, profile,
 /// instance role).
 pub async fn config() -> Result<SdkConfig> {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Builder::new().tls_provider(tls).build_https())
+        .http_client(http_client())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
         .timeout_config(timeouts)
         .load()

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use platform::{Error, Kind, Result, store::Store};
+use platform::{Error, Kind, Result, options::Profile, store::Store};
 use proto::{
     internal::v1::{WorkerHello, reply_service_client::ReplyServiceClient},
     v1::ImageResult,
@@ -23,8 +23,11 @@ use tonic::transport::Endpoint;
 
 use super::{answer::Identity, held::Ticket, settle::Settlement};
 
+pub(crate) mod mail;
+mod record;
 mod session;
 
+use mail::Mail;
 use session::Session;
 
 /// A worker has a handful of gateways; more mean that something makes them up.
@@ -44,7 +47,10 @@ pub(crate) struct Post {
     pub(crate) identity: Arc<Identity>,
     pub(crate) settle: mpsc::Sender<Settlement>,
     /// Where results go that a task wants kept.
-    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) results: Option<Arc<dyn Store>>,
+    pub(crate) profile: Profile,
+    /// Gets every result besides.
+    pub(crate) results_queue: Option<Arc<dyn Mail>>,
     /// How long an answer is kept for a gateway that does not take it.
     pub(crate) patience: Duration,
     /// Sessions that have something to say and no connection.
@@ -52,6 +58,51 @@ pub(crate) struct Post {
 }
 
 impl Post {
+    fn is_kept(&self, ticket: &Ticket) -> bool {
+        self.results.is_some() && !ticket.task.result_key.is_empty()
+    }
+
+    /// Publishes the result, stores it if its task says where, then acks.
+    async fn keep_and_ack(&self, ticket: Arc<Ticket>, result: ImageResult) {
+        if let Some(queue) = &self.results_queue {
+            let message = record::published(self.profile, &ticket.task, &result);
+            if let Err(error) = queue.send(message.into()).await {
+                tracing::error!(error = %error.context("publish result"), task.id = ticket.task.task_id, "task released");
+                return self.settle(Settlement::Release(ticket.lease.clone())).await;
+            }
+        }
+        if let Some(store) = self.results.as_ref().filter(|_| self.is_kept(&ticket)) {
+            let kept = record::kept(self.profile, &ticket.task, &result);
+            if let Err(error) = store.put(&ticket.task.result_key, kept).await {
+                tracing::error!(error = %error.context("store result"), task.id = ticket.task.task_id, "task released");
+                return self.settle(Settlement::Release(ticket.lease.clone())).await;
+            }
+        }
+        self.settle(Settlement::Ack(ticket.lease.clone())).await;
+    }
+
+    /// An answer that no gateway took for too long: it is stored if the task says where, else acked if the caller has
+    /// stopped waiting by now, else left to another worker, which may reach the gateway.
+    async fn give_up(&self, ticket: Arc<Ticket>, result: ImageResult) {
+        tracing::warn!(
+            task.id = ticket.task.task_id,
+            reply_to = ticket.task.reply_to,
+            "answer not delivered"
+        );
+        if self.is_kept(&ticket) {
+            self.keep_and_ack(ticket, result).await;
+        } else if ticket.is_expired() {
+            self.settle(Settlement::Ack(ticket.lease.clone())).await;
+        } else {
+            self.settle(Settlement::Release(ticket.lease.clone())).await;
+        }
+    }
+
+    async fn settle(&self, settlement: Settlement) {
+        // Without a receiver the worker is ending, and the lease will end too.
+        let _ = self.settle.send(settlement).await;
+    }
+
     pub(crate) fn hello(&self) -> WorkerHello {
         WorkerHello {
             worker_id: self.identity.worker_id.clone(),
@@ -130,10 +181,14 @@ impl Replies {
                 Error::new(Kind::Internal, "").with_source(format!("more than {GATEWAYS_MAX} gateways"))
             );
         }
-        let client = connect(reply_to)?;
         let (notes, inbox) = mpsc::channel(NOTES_MAX);
-        let session = Session::new(client, Arc::clone(&self.post), reply_to.to_owned());
-        let session = tokio::spawn(session.run(inbox, self.alive.subscribe()));
+        let (post, alive) = (Arc::clone(&self.post), self.alive.subscribe());
+        let session = if reply_to.starts_with("sqs://") {
+            tokio::spawn(mail::run(reply_to.to_owned(), post, inbox, alive))
+        } else {
+            let session = Session::new(connect(reply_to)?, post, reply_to.to_owned());
+            tokio::spawn(session.run(inbox, alive))
+        };
         sessions.insert(reply_to.to_owned(), Open { notes: notes.clone(), session });
         Ok(notes)
     }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use platform::{Error, Kind, Result, retry::Backoff, time};
-use prost::Message as _;
 use proto::{
     internal::v1::{
         ReplySessionRequest, ReplySessionResponse, TaskResult, TaskStarted,
@@ -184,7 +183,7 @@ impl Session {
             Some(response::Event::Accepted(accepted)) => {
                 let Some(owed) = self.owed.remove(&accepted.task_id) else { return };
                 match owed.answer {
-                    Some((result, _)) => self.keep_and_ack(owed.ticket, result).await,
+                    Some((result, _)) => self.post.keep_and_ack(owed.ticket, result).await,
                     // It was an earlier attempt's answer: this attempt has become pointless.
                     None => owed.ticket.cancel(),
                 }
@@ -194,16 +193,14 @@ impl Session {
                 tracing::debug!(task.id = cancelled.task_id, "cancelled");
                 owed.ticket.cancel();
                 if owed.answer.is_some() {
-                    self.settle(Settlement::Ack(owed.ticket.lease.clone())).await;
+                    self.post.settle(Settlement::Ack(owed.ticket.lease.clone())).await;
                 }
             }
             None => {}
         }
     }
 
-    /// Drops what is not ours any more, and answers that no gateway took for too long: they are
-    /// stored if the task says where, else acked if the caller has stopped waiting by now, else
-    /// left to another worker, which may reach the gateway.
+    /// Drops what is not ours any more, and gives up answers that no gateway took for too long.
     async fn give_up(&mut self) {
         let patience = self.post.patience;
         let is_over = |owed: &Owed| {
@@ -216,41 +213,10 @@ impl Session {
         for task_id in over {
             let Some(Owed { ticket, answer, .. }) = self.owed.remove(&task_id) else { continue };
             match answer {
-                Some((result, _)) if !ticket.is_lost() => {
-                    tracing::warn!(task.id = task_id, gateway = self.gateway, "answer not delivered");
-                    if self.is_kept(&ticket) {
-                        self.keep_and_ack(ticket, result).await;
-                    } else if ticket.is_expired() {
-                        self.settle(Settlement::Ack(ticket.lease.clone())).await;
-                    } else {
-                        self.settle(Settlement::Release(ticket.lease.clone())).await;
-                    }
-                }
+                Some((result, _)) if !ticket.is_lost() => self.post.give_up(ticket, result).await,
                 _ => {}
             }
         }
-    }
-
-    fn is_kept(&self, ticket: &Ticket) -> bool {
-        self.post.store.is_some() && !ticket.task.result_key.is_empty()
-    }
-
-    /// Stores the result if its task says where, then acks.
-    async fn keep_and_ack(&self, ticket: Arc<Ticket>, result: ImageResult) {
-        if let Some(store) = self.post.store.as_ref().filter(|_| self.is_kept(&ticket)) {
-            // The stored form is the message itself.
-            let stored = store.put(&ticket.task.result_key, result.encode_to_vec().into()).await;
-            if let Err(error) = stored {
-                tracing::error!(error = %error.context("store result"), task.id = ticket.task.task_id, "task released");
-                return self.settle(Settlement::Release(ticket.lease.clone())).await;
-            }
-        }
-        self.settle(Settlement::Ack(ticket.lease.clone())).await;
-    }
-
-    async fn settle(&self, settlement: Settlement) {
-        // Without a receiver the worker is ending, and the lease will end too.
-        let _ = self.post.settle.send(settlement).await;
     }
 
     fn set_stranded(&mut self, now: Stranded) {
