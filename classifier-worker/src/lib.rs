@@ -65,6 +65,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<Ended> {
         worker = Worker::new(service) => worker?,
         () = shutdown.stop.cancelled() => return Ok(Ended::Told),
     };
+    platform::program::ready();
     shutdown.run(grace, worker.run(&shutdown)).await
 }
 

@@ -17,6 +17,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cache::Cache,
     group::{Accepted, Group, Picture, failed},
     intake::{self, Checked},
     models::Models,
@@ -32,6 +33,8 @@ pub struct Core {
     /// Whether this gateway has the queue in its own memory and serves it to workers.
     pub is_broker: bool,
     pub places: Places,
+    /// Results of images seen before, with the profile that wants them.
+    pub cache: Option<Cache>,
     /// Callers' own objects; `None`: no URI is read.
     pub objects: Option<Objects>,
     pub pending: Arc<Pending>,

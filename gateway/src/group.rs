@@ -13,6 +13,7 @@ use proto::{
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
+    cache::Key,
     core::Core,
     intake::Checked,
     pending::{Event, Registration},
@@ -54,6 +55,8 @@ struct Open {
     /// A worker must have started by then.
     start_by: Instant,
     since: Instant,
+    /// Where its result is remembered.
+    cache_key: Option<Key>,
 }
 
 impl Group {
@@ -79,6 +82,15 @@ impl Group {
         let mut pictures = Vec::with_capacity(images.len());
         let mut open = Vec::with_capacity(images.len());
         for Accepted { index, custom_id, content } in images {
+            let cache_key = match (&self.core.cache, &content) {
+                (Some(_), Picture::Content(content)) => Some(Key::of(content, &custom_id, options)),
+                _ => None,
+            };
+            if let Some(mut result) = cache_key.and_then(|key| self.core.cache.as_ref()?.get(&key)) {
+                (result.index, result.custom_id) = (index, custom_id);
+                self.ready.push_back(Event::Finished(Box::new(result)));
+                continue;
+            }
             let task_id = platform::id::new();
             registrations.push(Registration { task_id: task_id.clone(), index });
             open.push(Open {
@@ -88,6 +100,7 @@ impl Group {
                 enqueue_time,
                 start_by,
                 since: now,
+                cache_key,
             });
             tasks.push(Task {
                 task_id,
@@ -102,6 +115,9 @@ impl Group {
                 ..Task::default()
             });
             pictures.push(content);
+        }
+        if tasks.is_empty() {
+            return Ok(());
         }
         self.core.pending.register(&registrations, &self.events, self.tell_start)?;
         // From here on dropping the group takes them out again.
@@ -188,7 +204,11 @@ impl Group {
             && let Some(at) = self.open.iter().position(|one| one.index == result.index)
         {
             // The whole name: a task that points to its image carries a short one.
-            result.custom_id = self.open.swap_remove(at).custom_id;
+            let open = self.open.swap_remove(at);
+            result.custom_id = open.custom_id;
+            if let (Some(cache), Some(key)) = (&self.core.cache, open.cache_key) {
+                cache.put(key, result);
+            }
         }
         event
     }

@@ -22,6 +22,7 @@ use tonic_web::GrpcWebLayer;
 
 use crate::{
     broker::Broker,
+    cache::Cache,
     core::Core,
     grpc::Classifier,
     models::Models,
@@ -33,6 +34,7 @@ use crate::{
 
 mod bidi;
 mod broker;
+mod cache;
 mod core;
 mod group;
 mod grpc;
@@ -59,6 +61,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
     shutdown.on_signals()?;
     let gateway = Gateway::bind(service).await?;
     tracing::info!(public = %gateway.public_address(), internal = %gateway.internal_address(), "listening");
+    platform::program::ready();
     shutdown.run(grace, gateway.run(&shutdown)).await
 }
 
@@ -93,6 +96,7 @@ impl Gateway {
         };
         let core = Arc::new(Core {
             is_broker: options.is_broker(),
+            cache: (options.profile == Profile::Cse546).then(Cache::default),
             places: places(&options, &*queue).await?,
             objects: Objects::open(&options.uri_buckets).await?,
             queue,

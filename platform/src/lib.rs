@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod error;
+pub mod gather;
 pub mod id;
 pub mod options;
 pub mod program;
@@ -20,6 +21,13 @@ pub fn cloud_calls() -> Vec<proto::v1::CloudCalls> {
     return aws::calls();
     #[cfg(not(feature = "aws"))]
     Vec::new()
+}
+
+/// Why a URL of a driver for AWS is refused.
+#[cfg(not(feature = "aws"))]
+fn without_aws(what: &str) -> Error {
+    let have = "the gateway, classifier-worker and autoscaler programs have it";
+    Error::new(Kind::Config, format!("{what}: this program was built without AWS; {have}"))
 }
 
 pub use error::{Error, Kind, Result};

@@ -25,6 +25,13 @@ impl<T: clap::Args + Check> Check for ServiceOptions<T> {
     }
 }
 
+/// Tells systemd that the service is ready: units of `Type=notify` wait for it. Nothing happens anywhere else.
+pub fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "tell systemd that the service is ready");
+    }
+}
+
 /// The exit code for what ended a service.
 pub fn exit_code(error: &Error) -> u8 {
     if error.kind() == Kind::Config { exit::CONFIG } else { exit::FAILED }

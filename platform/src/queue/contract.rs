@@ -153,6 +153,8 @@ async fn released_task_is_back_at_once(queue: &Arc<dyn Queue>) {
 }
 
 async fn interactive_comes_before_batch(queue: &Arc<dyn Queue>) {
+    // Nothing is on its way to us from before.
+    queue.stop_receiving().await.expect("stop receiving");
     let with = |id: &str, priority: Priority| Task { priority: priority.into(), ..task(id) };
     let tasks = vec![with("batch", Priority::Batch), with("now", Priority::Interactive), task("unspecified")];
     queue.send(tasks).await.expect("send");

@@ -11,9 +11,13 @@ mod broker;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod memory;
+#[cfg(feature = "aws")]
+mod sqs;
 
 pub use broker::BrokerQueue;
 pub use memory::{MemoryLimits, MemoryQueue};
+#[cfg(feature = "aws")]
+pub use sqs::{Letter, Mailbox, SqsQueue};
 
 /// A task after this many deliveries without an ack is dead-lettered (DESIGN section 5).
 pub const ATTEMPTS_MAX: u32 = 3;
@@ -69,16 +73,34 @@ pub trait Queue: Send + Sync + 'static {
 pub async fn open(url: &str) -> Result<Arc<dyn Queue>> {
     match url.split_once("://") {
         Some(("broker", address)) => Ok(Arc::new(BrokerQueue::new(address)?)),
-        _ => Err(Error::new(
-            Kind::Config,
-            format!("queue {url:?}: unknown kind; known: broker://HOST:PORT (a gateway's internal port)"),
-        )),
+        #[cfg(feature = "aws")]
+        Some(("sqs" | "https" | "http", _)) => {
+            Ok(Arc::new(SqsQueue::open_for_receiver(&crate::aws::config().await?, url).await?))
+        }
+        _ => Err(unknown(url, "broker://HOST:PORT (a gateway's internal port), sqs://REGION/NAME")),
     }
 }
 
 /// The same as a gateway sees it: it sends tasks and answers dead letters.
 pub async fn open_for_sender(url: &str) -> Result<Arc<dyn Queue>> {
-    Err(Error::new(Kind::Config, format!("queue {url:?}: unknown kind")))
+    match url.split_once("://") {
+        #[cfg(feature = "aws")]
+        Some(("sqs" | "https" | "http", _)) => {
+            Ok(Arc::new(SqsQueue::open_for_sender(&crate::aws::config().await?, url).await?))
+        }
+        _ => Err(unknown(url, "sqs://REGION/NAME")),
+    }
+}
+
+fn unknown(url: &str, known: &str) -> Error {
+    let sentence = if cfg!(not(feature = "aws")) && url.starts_with("sqs://") {
+        format!(
+            "queue {url:?}: this program was built without AWS; gateway, classifier-worker and autoscaler have it"
+        )
+    } else {
+        format!("queue {url:?}: unknown kind; known: {known}")
+    };
+    Error::new(Kind::Config, sentence)
 }
 
 /// What a `receive` asks for.

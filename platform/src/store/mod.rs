@@ -10,8 +10,18 @@ use crate::{Error, Kind, Result};
 #[cfg(feature = "contract")]
 pub mod contract;
 mod file;
+#[cfg(feature = "aws")]
+mod objects;
+#[cfg(feature = "aws")]
+mod s3;
+mod uri;
 
 pub use file::FileStore;
+#[cfg(feature = "aws")]
+pub use objects::{ObjectHead, S3Objects};
+#[cfg(feature = "aws")]
+pub use s3::S3Store;
+pub use uri::S3Uri;
 
 /// Named objects. A key is `part/part/part`: letters, digits, `.`, `_`, `-`, `=`; see [`check_key`].
 #[async_trait]
@@ -51,7 +61,14 @@ pub struct Version(pub(crate) String);
 pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {
         Some(("file", rest)) => Ok(Arc::new(FileStore::open(rest.trim_start_matches("//"))?)),
-        _ => Err(Error::new(Kind::Config, format!("store {url:?}: unknown kind; known: file:///path"))),
+        #[cfg(feature = "aws")]
+        Some(("s3", _)) => Ok(Arc::new(S3Store::open(url).await?)),
+        #[cfg(not(feature = "aws"))]
+        Some(("s3", _)) => Err(crate::without_aws(&format!("store {url:?}"))),
+        _ => Err(Error::new(
+            Kind::Config,
+            format!("store {url:?}: unknown kind; known: file:///path, s3://BUCKET/PREFIX"),
+        )),
     }
 }
 
