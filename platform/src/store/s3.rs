@@ -125,7 +125,7 @@ fn parse(url: &str) -> Result<(String, String)> {
     let invalid = |why: &str| Error::new(Kind::Config, format!("store {url:?}: {why}"));
     let rest = url.strip_prefix("s3://").ok_or_else(|| invalid("it has to be s3://BUCKET/PREFIX"))?;
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    check_bucket(bucket).map_err(|why| invalid(why))?;
+    check_bucket(bucket).map_err(invalid)?;
     let prefix = prefix.trim_end_matches('/');
     if prefix.is_empty() {
         return Ok((bucket.to_owned(), String::new()));

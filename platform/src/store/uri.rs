@@ -25,7 +25,7 @@ impl S3Uri {
             invalid("it has to be s3://BUCKET/KEY, with ?versionId=VERSION for one version")
         })?;
         let (bucket, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        check_bucket(bucket).map_err(|why| invalid(why))?;
+        check_bucket(bucket).map_err(invalid)?;
         let (key, version) = match rest.rsplit_once(VERSION) {
             Some((_, "")) => return Err(invalid("the version is empty")),
             Some((key, version)) => (key, Some(version.to_owned())),
