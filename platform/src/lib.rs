@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod error;
+pub mod gather;
 pub mod id;
 pub mod options;
 pub mod program;
