@@ -53,7 +53,7 @@ impl Metadata {
                 },
                 // None was given: what every other instance hears all its life.
                 Err(ImdsError::ErrorResponse(answer)) if answer.response().status().as_u16() == 404 => {
-                    failing = false
+                    failing = false;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {

@@ -57,5 +57,5 @@ pub(crate) async fn watch(
         taken.send_replace(Some(time));
         status.set_mode(Mode::Paused);
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -23,6 +23,7 @@ pub mod engine;
 mod imds;
 mod instance;
 pub mod model;
+mod objects;
 mod options;
 mod orphan;
 mod parent;

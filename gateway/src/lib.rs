@@ -47,9 +47,19 @@ mod options;
 mod pending;
 mod place;
 mod replies;
+#[cfg(feature = "aws")]
+mod reply_queue;
 mod stream;
+#[cfg(not(feature = "aws"))]
+mod without_aws;
+
+#[cfg(feature = "aws")]
+use reply_queue::ReplyQueue;
+#[cfg(not(feature = "aws"))]
+use without_aws::ReplyQueue;
 
 pub use options::Options;
+use options::ReplyBy;
 
 /// The gateway as a program: until a signal, and then within the grace.
 pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
@@ -68,6 +78,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
 /// A gateway with its ports bound.
 pub struct Gateway {
     core: Arc<Core>,
+    answers: Option<ReplyQueue>,
     public: TcpListener,
     internal: TcpListener,
     autoscaler: Option<Endpoint>,
@@ -84,9 +95,11 @@ impl Gateway {
         let autoscaler = options.autoscaler.clone().map(Endpoint::from_shared).transpose();
         let autoscaler = autoscaler
             .map_err(|error| Error::new(Kind::Config, "--autoscaler: not a URL").with_source(error))?;
-        let reply_to = match &options.advertise {
-            Some(address) => format!("http://{address}"),
-            None => format!("http://{internal_address}"),
+        let answers = answers_by_queue(&options).await?;
+        let reply_to = match (&answers, &options.advertise) {
+            (Some(queue), _) => queue.url().to_owned(),
+            (None, Some(address)) => format!("http://{address}"),
+            (None, None) => format!("http://{internal_address}"),
         };
         let queue: Arc<dyn Queue> = if options.is_broker() {
             let limits = MemoryLimits { tasks_max: options.pending_max, bytes_max: options.queue_bytes_max };
@@ -107,7 +120,7 @@ impl Gateway {
             capacity: watch::Sender::new(None),
             options,
         });
-        Ok(Self { core, public, internal, autoscaler, public_address, internal_address })
+        Ok(Self { core, answers, public, internal, autoscaler, public_address, internal_address })
     }
 
     pub fn public_address(&self) -> SocketAddr {
@@ -161,6 +174,12 @@ impl Gateway {
         };
         let workers = serve::serve(self.internal, internal, &internal_shutdown);
         let background = async {
+            let answers = async {
+                match &self.answers {
+                    Some(queue) => queue.run(&self.core).await,
+                    None => std::future::pending().await,
+                }
+            };
             let reports = async {
                 match self.autoscaler {
                     Some(endpoint) => load::report(Arc::clone(&self.core), endpoint).await,
@@ -170,13 +189,26 @@ impl Gateway {
             tokio::select! {
                 () = reports => Ok(()),
                 () = watch => Ok(()),
+                () = answers => Ok(()),
                 ended = self.core.answer_dead_letters() => ended,
             }
         };
-        tokio::select! {
+        let ended = tokio::select! {
             served = async { tokio::try_join!(callers, workers) } => served.map(drop),
             ended = background => ended,
+        };
+        if let Some(queue) = &self.answers {
+            queue.remove().await;
         }
+        ended
+    }
+}
+
+/// The queue that answers come by, if they come by one.
+async fn answers_by_queue(options: &Options) -> Result<Option<ReplyQueue>> {
+    match options.reply_by {
+        ReplyBy::Stream => Ok(None),
+        ReplyBy::Queue => ReplyQueue::create(&options.queue).await.map(Some),
     }
 }
 

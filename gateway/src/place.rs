@@ -3,31 +3,22 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use platform::{Error, Kind, Result, queue::Task, store::Store};
+use platform::{
+    Error, Kind, Result,
+    gather::{Batch, Gatherer, Limits, repeat},
+    queue::Task,
+    store::Store,
+};
 use prost::Message as _;
 use proto::internal::v1::task::Input;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
-    time::Instant,
-};
 
-/// Images in one object. A worker takes ten tasks at a time, so more would be read by many.
-const BUNDLE_IMAGES_MAX: usize = 16;
-
-/// Bytes in one object: one request of a few milliseconds, and no reason yet for an upload in parts.
-const BUNDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How long an image waits for others while some are being written. With nothing under way it does not wait.
-const LINGER: Duration = Duration::from_millis(5);
-
-/// Objects being written at once. Few, so that images gather while they wait; sixteen images in each of four and 30 ms
-/// a request are 2,000 images a second.
-const WRITES_MAX: usize = 4;
-
-/// Images handed over and not yet taken into a bundle.
-const HANDED_MAX: usize = 256;
+/// What goes into one object. A worker takes ten tasks at a time, so more images would be read by many; four megabytes are a
+/// request of milliseconds, and no reason yet for an upload in parts; sixteen images in each of four writes of 30 ms are 2,000
+/// a second.
+const BUNDLE: Limits =
+    Limits { items_max: 16, bytes_max: 4 * 1024 * 1024, linger: Duration::from_millis(5), calls_max: 4 };
 
 /// The name in a task is for the eyes only; the whole one stays here.
 const NAME_BYTES_MAX: usize = 256;
@@ -40,7 +31,7 @@ pub struct Places {
     /// Whether workers keep each result under the task's result key.
     pub keep_results: bool,
     pub naming: Naming,
-    bundler: Option<Bundler>,
+    bundles: Option<Gatherer<Bundles>>,
 }
 
 /// What keys are made of.
@@ -59,8 +50,9 @@ impl Places {
         keep_results: bool,
         naming: Naming,
     ) -> Self {
-        let bundler = store.clone().filter(|_| naming == Naming::Id).map(Bundler::start);
-        Self { inline_bytes_max, store, keep_results, naming, bundler }
+        let bundled = store.clone().filter(|_| naming == Naming::Id);
+        let bundles = bundled.map(|store| Gatherer::start(Bundles(store), BUNDLE));
+        Self { inline_bytes_max, store, keep_results, naming, bundles }
     }
 
     /// Says in the task where its result is kept, if it is.
@@ -84,8 +76,8 @@ impl Places {
             task.input = Some(Input::Content(content));
             return Ok(());
         }
-        let place = match (&self.bundler, &self.store) {
-            (Some(bundler), _) => bundler.write(content).await?,
+        let place = match (&self.bundles, &self.store) {
+            (Some(bundles), _) => bundles.add(content).await?,
             (None, Some(store)) => {
                 let key = key(&task.custom_id);
                 store.put(&key, content).await.map_err(|error| error.context("store image"))?;
@@ -152,115 +144,39 @@ struct Place {
 }
 
 /// Writes images that come at the same time into one object.
-struct Bundler {
-    images: mpsc::Sender<Handed>,
-    writer: JoinHandle<()>,
-}
+struct Bundles(Arc<dyn Store>);
 
-struct Handed {
-    content: Bytes,
-    done: oneshot::Sender<Result<Place>>,
-}
+#[async_trait]
+impl Batch for Bundles {
+    type Item = Bytes;
+    type Done = Place;
 
-impl Drop for Bundler {
-    fn drop(&mut self) {
-        self.writer.abort();
-    }
-}
-
-impl Bundler {
-    fn start(store: Arc<dyn Store>) -> Self {
-        let (images, handed) = mpsc::channel(HANDED_MAX);
-        Self { images, writer: tokio::spawn(gather(store, handed)) }
+    fn bytes(image: &Bytes) -> usize {
+        image.len()
     }
 
-    async fn write(&self, content: Bytes) -> Result<Place> {
-        let (done, written) = oneshot::channel();
-        let ended = || Error::internal("the task that writes images has ended");
-        self.images.send(Handed { content, done }).await.map_err(|_| ended())?;
-        written.await.map_err(|_| ended())?
-    }
-}
-
-async fn gather(store: Arc<dyn Store>, mut handed: mpsc::Receiver<Handed>) {
-    let mut writes = JoinSet::new();
-    while let Some(first) = handed.recv().await {
-        while writes.try_join_next().is_some() {}
-        let mut bundle = Bundle::of(first);
-        let until = Instant::now() + if writes.is_empty() { Duration::ZERO } else { LINGER };
-        while bundle.has_room() {
-            tokio::select! {
-                biased;
-                next = handed.recv() => match next {
-                    Some(next) => bundle.add(next),
-                    None => break,
-                },
-                () = tokio::time::sleep_until(until), if writes.len() < WRITES_MAX => break,
-                Some(_) = writes.join_next() => {}
-            }
-        }
-        if writes.len() >= WRITES_MAX {
-            writes.join_next().await;
-        }
-        let store = Arc::clone(&store);
-        writes.spawn(async move { bundle.write(&*store).await });
-    }
-    while writes.join_next().await.is_some() {}
-}
-
-struct Bundle {
-    images: Vec<Handed>,
-    bytes: usize,
-}
-
-impl Bundle {
-    fn of(first: Handed) -> Self {
-        Self { bytes: first.content.len(), images: vec![first] }
-    }
-
-    fn add(&mut self, next: Handed) {
-        self.bytes += next.content.len();
-        self.images.push(next);
-    }
-
-    fn has_room(&self) -> bool {
-        self.images.len() < BUNDLE_IMAGES_MAX && self.bytes < BUNDLE_BYTES_MAX
-    }
-
-    async fn write(self, store: &dyn Store) {
+    async fn call(&self, images: Vec<Bytes>) -> Vec<Result<Place>> {
         let key = platform::id::new();
-        let content = match self.images.as_slice() {
-            [one] => one.content.clone(),
+        let content = match images.as_slice() {
+            [one] => one.clone(),
             many => {
-                let mut content = BytesMut::with_capacity(self.bytes);
-                for image in many {
-                    content.extend_from_slice(&image.content);
-                }
+                let mut content = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+                many.iter().for_each(|image| content.extend_from_slice(image));
                 content.freeze()
             }
         };
-        let written = store.put(&key, content).await;
-        let is_alone = self.images.len() == 1;
+        let written = self.0.put(&key, content).await;
+        let is_alone = images.len() == 1;
         let mut start = 0;
-        for Handed { content, done } in self.images {
-            let end = start + content.len() as u64;
-            let place = match &written {
-                Ok(()) => Ok(Place { key: key.clone(), part: (!is_alone).then_some(start..end) }),
-                Err(error) => Err(again(error).context("store image")),
-            };
-            start = end;
-            // Whoever asked may be gone.
-            let _ = done.send(place);
-        }
-    }
-}
-
-/// The same error for each image of a bundle.
-fn again(error: &Error) -> Error {
-    let same = Error::new(error.kind(), error.message());
-    match error.retry_after() {
-        Some(after) => same.with_retry_after(after),
-        None => same,
+        let place = |image: Bytes| {
+            let part = start..start + image.len() as u64;
+            start = part.end;
+            match &written {
+                Ok(()) => Ok(Place { key: key.clone(), part: (!is_alone).then_some(part) }),
+                Err(error) => Err(repeat(error).context("store image")),
+            }
+        };
+        images.into_iter().map(place).collect()
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::objects::Objects;
+
 use super::{
     answer::{self, Identity, Timing},
     held::{Held, Ticket, Unwanted},
@@ -41,6 +43,7 @@ pub(crate) enum Mode {
 pub(crate) struct Intake {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) held: Arc<Held>,
     pub(crate) line: Arc<Line>,
     pub(crate) pace: Arc<Pace>,
@@ -162,10 +165,13 @@ impl Intake {
                 Ok(())
             }
             Some(Input::Uri(uri)) => {
-                let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme).to_owned();
-                let error = Error::new(Kind::UriSchemeUnsupported, "this worker reads no images by URI")
-                    .with_metadata("scheme", scheme);
-                self.fail(&ticket, &error).await
+                let objects = Arc::clone(&self.objects);
+                fetches.spawn(async move {
+                    let begun = Instant::now();
+                    let content = objects.get(&uri).await;
+                    Fetched { ticket, content, took: begun.elapsed() }
+                });
+                Ok(())
             }
             None => self.fail(&ticket, &Error::new(Kind::ImageEmpty, "the image is empty")).await,
         }
@@ -176,7 +182,7 @@ impl Intake {
             fetched.map_err(|error| Error::internal(error).context("fetch image"))?;
         match content {
             Ok(content) => self.push(Work { ticket, content, fetch: Some(took) }).await,
-            Err(error) if error.kind() == Kind::ObjectNotFound => self.fail(&ticket, &error).await,
+            Err(error) if is_final(error.kind()) => self.fail(&ticket, &error).await,
             Err(error) => {
                 tracing::warn!(error = %error.context("fetch image"), task.id = ticket.task.task_id, "released");
                 self.release(&ticket).await
@@ -243,6 +249,18 @@ impl Intake {
         let sent = self.settle.send(Settlement::Release(ticket.lease.clone())).await;
         sent.map_err(|_| Error::internal("the task that settles leases has ended"))
     }
+}
+
+/// Whether fetching the same image again can't help.
+fn is_final(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::ObjectNotFound
+            | Kind::ImageTooLarge
+            | Kind::UriNotAllowed
+            | Kind::UriSchemeUnsupported
+            | Kind::InvalidRequest
+    )
 }
 
 struct Fetched {

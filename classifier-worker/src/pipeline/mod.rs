@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Model;
+use crate::{model::Model, objects::Objects};
 
 pub(crate) mod answer;
 pub(crate) mod held;
@@ -137,6 +137,7 @@ impl Pipeline {
         let intake = Intake {
             queue: Arc::clone(&parts.queue),
             store: parts.store,
+            objects: Arc::new(Objects::default()),
             held: Arc::clone(&held),
             line: Arc::clone(&line),
             pace,

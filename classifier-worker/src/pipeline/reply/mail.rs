@@ -99,19 +99,51 @@ impl Mail for Lazy {
     }
 }
 
-/// A queue of bytes.
-async fn open(url: &str) -> Result<Arc<dyn Mail>> {
-    without_aws(url)
+#[cfg(feature = "aws")]
+mod sqs {
+    use platform::queue::Mailbox;
+
+    use super::{Arc, Bytes, Mail, Result, async_trait};
+
+    struct Binary(Mailbox);
+
+    struct Text(Mailbox);
+
+    #[async_trait]
+    impl Mail for Binary {
+        async fn send(&self, message: Bytes) -> Result<()> {
+            self.0.send(message).await
+        }
+    }
+
+    #[async_trait]
+    impl Mail for Text {
+        async fn send(&self, message: Bytes) -> Result<()> {
+            self.0.send_text(String::from_utf8_lossy(&message).into_owned()).await
+        }
+    }
+
+    /// A queue of bytes.
+    pub(crate) async fn open(url: &str) -> Result<Arc<dyn Mail>> {
+        Ok(Arc::new(Binary(Mailbox::open(&platform::aws::config().await?, url).await?)))
+    }
+
+    /// A queue of texts, for consumers that are not ours.
+    pub(crate) async fn open_for_text(url: &str) -> Result<Arc<dyn Mail>> {
+        Ok(Arc::new(Text(Mailbox::open(&platform::aws::config().await?, url).await?)))
+    }
 }
 
-/// A queue of texts, for consumers that are not ours.
-pub(crate) async fn open_for_text(url: &str) -> Result<Arc<dyn Mail>> {
-    without_aws(url)
-}
+#[cfg(feature = "aws")]
+pub(crate) use sqs::{open, open_for_text};
 
-fn without_aws(url: &str) -> Result<Arc<dyn Mail>> {
+#[cfg(not(feature = "aws"))]
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn Mail>> {
     Err(platform::Error::new(
         platform::Kind::Config,
         format!("queue {url:?}: this program was built without AWS; the classifier-worker program has it"),
     ))
 }
+
+#[cfg(not(feature = "aws"))]
+pub(crate) use open as open_for_text;
