@@ -2,48 +2,72 @@
 
 use std::time::Duration;
 
-/// Start calls in one decision while nothing is wrong: no limit worth recording.
-const TOKENS: f64 = 1_000_000.0;
+use crate::fleet::TOKENS_UNLIMITED as TOKENS;
 
-/// One death is replaced at once; from the second in a row on, starts wait.
-const FAILURES_ALLOWED: u32 = 1;
+/// When starts begin to wait, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakerOptions {
+    /// So many in a row are replaced at once; from the next on, starts wait.
+    pub failures_allowed: u32,
+    pub pause_first: Duration,
+    pub pause_longest: Duration,
+}
 
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_LONGEST: Duration = Duration::from_secs(60);
+impl BreakerOptions {
+    /// A process costs nothing to start, and is known to have failed in a moment.
+    pub const PROCESSES: Self = Self {
+        failures_allowed: 1,
+        pause_first: Duration::from_secs(1),
+        pause_longest: Duration::from_secs(60),
+    };
 
-#[derive(Debug, Default)]
+    /// A machine is paid for, and takes minutes until it is known to have failed.
+    pub const MACHINES: Self = Self {
+        failures_allowed: 2,
+        pause_first: Duration::from_secs(60),
+        pause_longest: Duration::from_secs(900),
+    };
+}
+
+#[derive(Debug)]
 pub struct Breaker {
+    options: BreakerOptions,
     failures: u32,
     until: Duration,
     error: String,
 }
 
 impl Breaker {
+    pub fn new(options: BreakerOptions) -> Self {
+        Self { options, failures: 0, until: Duration::ZERO, error: String::new() }
+    }
+
     /// A worker could not be started, or died before it had proved that it works.
     pub fn failed(&mut self, at: Duration, error: &str) {
         self.failures = self.failures.saturating_add(1);
         error.clone_into(&mut self.error);
-        if self.failures > FAILURES_ALLOWED {
-            let doublings = (self.failures - FAILURES_ALLOWED - 1).min(10);
-            self.until = at + (PAUSE_FIRST * 2_u32.pow(doublings)).min(PAUSE_LONGEST);
+        let BreakerOptions { failures_allowed, pause_first, pause_longest } = self.options;
+        if self.failures > failures_allowed {
+            let doublings = (self.failures - failures_allowed - 1).min(10);
+            self.until = at + (pause_first * 2_u32.pow(doublings)).min(pause_longest);
         }
     }
 
     /// A worker has been working long enough.
     pub fn proved(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.options);
     }
 
     /// Start calls allowed now. After a pause one is tried, and the rest waits for how it goes.
     pub fn tokens(&self, at: Duration, starting: u32) -> f64 {
-        if self.failures <= FAILURES_ALLOWED {
+        if self.failures <= self.options.failures_allowed {
             return TOKENS;
         }
         if at < self.until || starting > 0 { 0.0 } else { 1.0 }
     }
 
     pub fn tokens_per_second(&self) -> f64 {
-        if self.failures <= FAILURES_ALLOWED { TOKENS } else { 0.0 }
+        if self.failures <= self.options.failures_allowed { TOKENS } else { 0.0 }
     }
 
     pub fn warning(&self, at: Duration) -> Option<String> {
@@ -71,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_death_is_replaced_at_once_and_more_wait_longer_each_time() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(BreakerOptions::PROCESSES);
         breaker.failed(at(0), "exit status: 1");
         assert_eq!(breaker.tokens(at(0), 0), TOKENS);
         let check = |breaker: &Breaker, now: u64, pause: u64| {

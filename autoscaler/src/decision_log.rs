@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use platform::{Result, error::ResultExt as _, store::Store};
+use platform::{Kind, Result, error::ResultExt as _, store::Store};
 use prost::Message as _;
 use proto::v1::{Action, ActionOutcome, Decision};
 use tokio::sync::watch;
@@ -35,6 +35,54 @@ impl DecisionLog {
         let latest = decisions.last().map_or(0, |decision| decision.sequence);
         let decisions = decisions.into_iter().map(Arc::new).collect();
         Ok(Self { store, decisions: Mutex::new(decisions), latest: watch::Sender::new(latest) })
+    }
+
+    /// Reads what somebody else has written: new ones, and how the actions of known ones went.
+    pub async fn refresh(&self) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let after = {
+            let decisions = self.lock();
+            let open = decisions.iter().find(|decision| decision.actions.iter().any(is_pending));
+            open.or(decisions.back()).map(|decision| decision.decision_id.clone())
+        };
+        // That one too: it may have changed.
+        let mut keys: VecDeque<_> = after.iter().map(|id| key(id)).collect();
+        let after = after.map_or_else(String::new, |id| key(&id));
+        keys.extend(list(store.as_ref(), &after).await?);
+        let mut read = Vec::with_capacity(keys.len());
+        for key in keys {
+            match store.get(&key).await {
+                Ok(value) => read.extend(decode(&key, value)),
+                // It was the oldest, and has just been dropped.
+                Err(error) if error.kind() == Kind::ObjectNotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let latest = {
+            let mut decisions = self.lock();
+            for decision in read {
+                let place = decisions.binary_search_by_key(&decision.sequence, |known| known.sequence);
+                match place {
+                    Ok(place) => decisions[place] = Arc::new(decision),
+                    Err(place) => decisions.insert(place, Arc::new(decision)),
+                }
+            }
+            let surplus = decisions.len().saturating_sub(DECISIONS_MAX);
+            decisions.drain(..surplus);
+            decisions.back().map_or(0, |decision| decision.sequence)
+        };
+        self.latest.send_if_modified(|last| {
+            let changed = *last != latest;
+            *last = latest;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Decisions with actions whose end nobody has seen, oldest first.
+    pub fn unfinished(&self) -> Vec<Arc<Decision>> {
+        let is_open = |decision: &&Arc<Decision>| decision.actions.iter().any(is_pending);
+        self.lock().iter().filter(is_open).cloned().collect()
     }
 
     /// Adds one, and gives it the next sequence. It can be read even when it could not be written.
@@ -113,10 +161,25 @@ fn key(decision_id: &str) -> String {
 }
 
 async fn read_all(store: &dyn Store) -> Result<Vec<Decision>> {
+    let keys = list(store, "").await?;
+    let mut decisions = Vec::with_capacity(keys.len());
+    for key in keys {
+        match store.get(&key).await {
+            Ok(value) => decisions.extend(decode(&key, value)),
+            // It was the oldest, and another autoscaler has just dropped it.
+            Err(error) if error.kind() == Kind::ObjectNotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(decisions)
+}
+
+/// The keys of the newest decisions that are after the key `after`.
+async fn list(store: &dyn Store, after: &str) -> Result<VecDeque<String>> {
     const PAGE: usize = 1000;
     let mut keys: VecDeque<String> = VecDeque::new();
     loop {
-        let page = store.list(PREFIX, keys.back().map_or("", String::as_str), PAGE).await?;
+        let page = store.list(PREFIX, keys.back().map_or(after, String::as_str), PAGE).await?;
         let last = page.len() < PAGE;
         keys.extend(page);
         // Ids are ordered by time: the newest are at the end.
@@ -125,27 +188,15 @@ async fn read_all(store: &dyn Store) -> Result<Vec<Decision>> {
             store.delete(&old).await?;
         }
         if last {
-            break;
+            return Ok(keys);
         }
     }
-    let mut decisions = Vec::with_capacity(keys.len());
-    for key in keys {
-        match read(store.get(&key).await?) {
-            Ok(decision) => decisions.push(decision),
-            Err(error) => tracing::warn!(%error, key, "leave out a decision that cannot be read"),
-        }
-    }
-    Ok(decisions)
 }
 
-fn read(value: Bytes) -> Result<Decision, prost::DecodeError> {
-    let mut decision = Decision::decode(value)?;
-    // Its end was not seen, and will not be.
-    for action in decision.actions.iter_mut().filter(|action| is_pending(action)) {
-        action.set_outcome(ActionOutcome::Failed);
-        "the autoscaler stopped before it was done".clone_into(&mut action.error);
-    }
-    Ok(decision)
+fn decode(key: &str, value: Bytes) -> Option<Decision> {
+    Decision::decode(value)
+        .inspect_err(|error| tracing::warn!(%error, key, "leave out a decision that cannot be read"))
+        .ok()
 }
 
 pub fn is_pending(action: &Action) -> bool {
@@ -180,10 +231,31 @@ mod tests {
         let log = open(&folder).await;
         assert_eq!(*log.latest().borrow(), 3);
         assert_eq!(log.get("000002").unwrap().actions[0].outcome(), ActionOutcome::Done);
-        assert_eq!(log.get("000003").unwrap().actions[0].outcome(), ActionOutcome::Failed);
+        let unfinished: Vec<_> = log.unfinished().iter().map(|one| one.sequence).collect();
+        assert_eq!(unfinished, [1, 3]);
         log.append(decision(4)).await.unwrap();
         let all: Vec<_> = log.before(u64::MAX, 10, |_| true).iter().map(|one| one.sequence).collect();
         assert_eq!(all, [4, 3, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn follower_reads_what_the_leader_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let leader = open(&folder).await;
+        let follower = open(&folder).await;
+        for id in 1..=3 {
+            leader.append(decision(id)).await.unwrap();
+        }
+        follower.refresh().await.unwrap();
+        assert_eq!((*follower.latest().borrow(), follower.unfinished().len()), (3, 3));
+        leader
+            .update("000001", |decision| decision.actions[0].set_outcome(ActionOutcome::Done))
+            .await
+            .unwrap();
+        leader.append(decision(4)).await.unwrap();
+        follower.refresh().await.unwrap();
+        assert_eq!(follower.get("000001").unwrap().actions[0].outcome(), ActionOutcome::Done);
+        assert_eq!(*follower.latest().borrow(), 4);
     }
 
     #[tokio::test]

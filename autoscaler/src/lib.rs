@@ -1,11 +1,13 @@
 //! Starts and stops workers with the load, and can say why.
 
 mod breaker;
+mod calls;
 mod clock;
 mod controller;
 pub mod decide;
 mod decision_log;
-mod fleet;
+pub mod fleet;
+mod leader;
 mod load;
 mod members;
 mod options;
@@ -30,10 +32,16 @@ use proto::{
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
+    breaker::BreakerOptions,
     clock::Clock,
     controller::{Controller, ControllerOptions},
     decision_log::DecisionLog,
-    fleet::{Fleet, LocalFleet, LocalOptions},
+    fleet::{
+        CloudFleet, CloudFleetOptions, Fleet, FleetUrl, LocalFleet, LocalOptions, cloud::Cloud,
+        simcloud::SimCloud,
+    },
+    leader::Lease,
+    roster::RosterOptions,
     service::{AutoscalerApi, ControlApi},
     shared::Shared,
 };
@@ -41,6 +49,13 @@ pub use options::{Options, PolicyName};
 
 /// Taken for the time a worker process needs until it registers, until one was measured.
 const PROCESS_START_PRIOR: Duration = Duration::from_secs(2);
+
+/// The same for a machine, which has to boot first; and for one that is slow.
+const MACHINE_START_PRIOR: Duration = Duration::from_secs(40);
+const SLOW_MACHINE_START_PRIOR: Duration = Duration::from_secs(120);
+
+/// A machine that runs without a word of its worker for so long is stopped. Its worker may only have lost its way to us.
+const ORPHAN_AFTER: Duration = Duration::from_secs(600);
 
 /// After SIGTERM, how long a worker process may take; it holds nothing by then.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -73,6 +88,8 @@ pub struct Autoscaler {
     /// Stops the server: after the control loop, whose workers report over it until they are gone.
     server: Shutdown,
     controller: Controller,
+    lease: Option<Arc<Lease>>,
+    shared: Arc<Shared>,
     grace: Duration,
 }
 
@@ -80,6 +97,24 @@ impl Autoscaler {
     /// Opens the store, reads the decision log back and binds the port. Starts nothing.
     pub async fn bind(options: Options) -> Result<Self> {
         let clock = Clock::start();
+        let url = FleetUrl::parse(&options.fleet)
+            .map_err(|problem| Error::new(Kind::Config, format!("--fleet: {problem}")))?;
+        let cloud = open_cloud(&url).await?;
+        Self::bind_to(options, cloud, clock).await
+    }
+
+    /// The same on a model of the cloud that goes on when this autoscaler ends: for tests and trials.
+    pub async fn bind_on(options: Options, cloud: Arc<SimCloud>) -> Result<Self> {
+        let clock = cloud.clock();
+        let name = cloud.fleet().to_owned();
+        Self::bind_to(options, Some((name, cloud)), clock).await
+    }
+
+    async fn bind_to(
+        options: Options,
+        cloud: Option<(String, Arc<dyn Cloud>)>,
+        clock: Clock,
+    ) -> Result<Self> {
         let store = match &options.store {
             Some(url) => Some(platform::store::open(url).await?),
             None => None,
@@ -87,7 +122,7 @@ impl Autoscaler {
         if store.is_none() {
             tracing::info!("decisions are kept in memory only");
         }
-        let log = DecisionLog::open(store).await?;
+        let log = DecisionLog::open(store.clone()).await?;
         let listener = serve::bind("--listen", options.listen)?;
         let address = serve::address(&listener)?;
         let server = Shutdown::new();
@@ -97,15 +132,18 @@ impl Autoscaler {
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
             .into_router()
             .await?;
-        let controller_options = ControllerOptions {
-            policy: options.policy(),
-            tick: options.tick,
-            boot_prior: options.boot_delay + PROCESS_START_PRIOR,
-            worker_grace: options.worker_grace,
-        };
-        let controller = Controller::new(shared, open_fleet(&options, address, clock)?, controller_options);
+        let lease = store.map(|store| Arc::new(Lease::new(store, clock)));
+        if let Some(lease) = &lease
+            && let Err(error) = lease.renew().await
+        {
+            tracing::warn!(%error, "take the leader's lease");
+        }
+        let controller_options = controller_options(&options, cloud.is_some(), lease.clone());
+        let fleet = open_fleet(&options, cloud, address, clock);
+        let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
-        Ok(Self { address, listener, router, health, server, controller, grace: options.grace })
+        let grace = options.grace;
+        Ok(Self { address, listener, router, health, server, controller, lease, shared, grace })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -117,14 +155,18 @@ impl Autoscaler {
     ///
     /// Dropped, it kills the worker processes.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
-        let Self { listener, router, health, server, controller, grace, .. } = self;
+        let Self { listener, router, health, server, controller, lease, shared, grace, .. } = self;
         let serving = serve::serve(listener, router, &server);
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => {
                 return ended.and_then(|()| Err(Error::new(Kind::Internal, "the server ended by itself")));
             }
+            () = keep(lease.as_deref(), &shared) => {}
             () = controller.run(shutdown, grace) => {}
+        }
+        if let Some(lease) = &lease {
+            lease.give_back().await;
         }
         health.set_not_serving().await;
         server.stop.cancel();
@@ -133,16 +175,82 @@ impl Autoscaler {
     }
 }
 
-fn open_fleet(options: &Options, address: SocketAddr, clock: Clock) -> Result<Arc<dyn Fleet>> {
-    match options.fleet.as_str() {
-        "local:" => Ok(Arc::new(LocalFleet::new(LocalOptions {
+/// Keeps the lease, where there is one; never returns.
+async fn keep(lease: Option<&Lease>, shared: &Shared) {
+    match lease {
+        Some(lease) => lease.keep(|| shared.wake.notify_one()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease>>) -> ControllerOptions {
+    let process_start = options.boot_delay + PROCESS_START_PRIOR;
+    let (boot_prior, slow_boot_prior, orphan_after, breaker) = if is_cloud {
+        (MACHINE_START_PRIOR, SLOW_MACHINE_START_PRIOR, ORPHAN_AFTER, BreakerOptions::MACHINES)
+    } else {
+        (process_start, process_start * 2, Duration::ZERO, BreakerOptions::PROCESSES)
+    };
+    let roster = RosterOptions { boot_prior, slow_boot_prior, grace: options.worker_grace, orphan_after };
+    ControllerOptions { policy: options.policy(), tick: options.tick, roster, breaker, lease }
+}
+
+/// The cloud that a fleet is in, and the fleet's name there; `None` when it is on this machine.
+async fn open_cloud(url: &FleetUrl) -> Result<Option<(String, Arc<dyn Cloud>)>> {
+    let (name, cloud): (_, Arc<dyn Cloud>) = match url {
+        FleetUrl::Local => return Ok(None),
+        FleetUrl::Sim { name, options } => (name, Arc::new(SimCloud::new(name, options.clone()))),
+        #[cfg(feature = "ec2")]
+        FleetUrl::Ec2 { name, template, version } => {
+            let template = fleet::cloud::ec2::Template::new(template, version);
+            (name, Arc::new(fleet::cloud::ec2::Ec2::open(name, template).await?))
+        }
+        #[cfg(not(feature = "ec2"))]
+        FleetUrl::Ec2 { .. } => {
+            let sentence =
+                "--fleet: this build has no EC2 driver; build autoscaler with its default features";
+            return Err(Error::new(Kind::Config, sentence));
+        }
+    };
+    Ok(Some((name.clone(), cloud)))
+}
+
+/// Tags existing instances, so that the fleet starts and stops them from now on.
+pub async fn adopt(fleet_url: &str, instance_ids: &[String]) -> Result<()> {
+    let config = |problem: String| Error::new(Kind::Config, format!("--fleet: {problem}"));
+    let url = FleetUrl::parse(fleet_url).map_err(config)?;
+    match open_cloud(&url).await? {
+        Some((name, cloud)) => fleet::adopt(cloud.as_ref(), &name, instance_ids).await,
+        None => Err(config("local: has no instances to adopt".to_owned())),
+    }
+}
+
+fn open_fleet(
+    options: &Options,
+    cloud: Option<(String, Arc<dyn Cloud>)>,
+    address: SocketAddr,
+    clock: Clock,
+) -> Arc<dyn Fleet> {
+    match cloud {
+        None => Arc::new(LocalFleet::new(LocalOptions {
             command: options.worker_command.clone(),
             autoscaler: format!("http://{address}"),
             slots: options.max_instances(),
             boot_delay: options.boot_delay,
             stop_limit: STOP_LIMIT,
             clock,
-        }))),
-        other => Err(Error::new(Kind::Config, format!("--fleet {other:?} is unknown; known: local:"))),
+        })),
+        Some((fleet, cloud)) => {
+            let options = CloudFleetOptions {
+                fleet,
+                name_prefix: options.name_prefix().to_owned(),
+                instance_types: options.instance_types.clone(),
+                subnets: options.subnets.clone(),
+                spot_percent: options.spot_share,
+                stopped_max: options.stopped_pool_max(),
+                starts_per_hour_max: options.starts_per_hour_max(),
+                clock,
+            };
+            Arc::new(CloudFleet::new(cloud, options))
+        }
     }
 }

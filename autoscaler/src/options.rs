@@ -3,9 +3,12 @@
 use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
 
 use clap::Parser;
-use platform::options::{Check, Problems, parse_duration};
+use platform::options::{Check, Problems, Profile, parse_duration};
 
-use crate::decide::{Backlog, Fixed, Latency, Policy, Rule, Step};
+use crate::{
+    decide::{Backlog, Fixed, Latency, Policy, Rule, Step},
+    fleet::FleetUrl,
+};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -17,7 +20,8 @@ pub struct Options {
         value_name = "HOST:PORT"
     )]
     pub listen: SocketAddr,
-    /// What workers run on: `local:` (processes on this machine)
+    /// What workers run on: `local:` (processes on this machine), `ec2:TEMPLATE?fleet=NAME` (a launch template's name or id),
+    /// `simcloud:?boot=40s&stop=15s&capacity=20` (a model of EC2, for trials)
     #[arg(long, env = "DUNLIN_FLEET", default_value = "local:", value_name = "URL")]
     pub fleet: String,
     /// Program of a worker, and each of its arguments, one flag each; `--autoscaler URL --instance-id ID` is put after them
@@ -27,9 +31,29 @@ pub struct Options {
     #[arg(long, env = "DUNLIN_BOOT_DELAY", default_value = "0s", value_parser = parse_duration, value_name = "DURATION")]
     pub boot_delay: Duration,
 
-    /// How the number of workers is found
-    #[arg(long, env = "DUNLIN_POLICY", default_value = "latency", value_enum)]
-    pub policy: PolicyName,
+    /// Instance types that new instances may have, separated by commas, best first; none: the launch template's
+    #[arg(long, env = "DUNLIN_INSTANCE_TYPES", value_delimiter = ',', value_name = "TYPE")]
+    pub instance_types: Vec<String>,
+    /// Subnets that new instances may be in, separated by commas; none: the launch template's
+    #[arg(long, env = "DUNLIN_SUBNETS", value_delimiter = ',', value_name = "SUBNET")]
+    pub subnets: Vec<String>,
+    /// How many of a hundred new instances are to be spot instances
+    #[arg(long, env = "DUNLIN_SPOT_SHARE", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100), value_name = "PERCENT")]
+    pub spot_share: u32,
+    /// Stopped instances to keep for the next time, for a cloud; more are terminated, the oldest first [default: --max-instances]
+    #[arg(long, env = "DUNLIN_STOPPED_POOL_MAX", value_name = "COUNT")]
+    pub stopped_pool_max: Option<u32>,
+    /// Starts and launches in an hour, for a cloud [default: 30 for each of --max-instances]
+    #[arg(long, env = "DUNLIN_MAX_STARTS_PER_HOUR", value_name = "COUNT")]
+    pub max_starts_per_hour: Option<u32>,
+
+    /// A set of defaults: `cse546` is policy step with 5 images for each of at most 15 workers named app-tier-instance-1 and
+    /// so on, for what the course asks for. What is set besides wins over it
+    #[arg(long, env = "DUNLIN_PROFILE", default_value = "default", value_enum)]
+    pub profile: Profile,
+    /// How the number of workers is found [default: latency; step with --profile cse546]
+    #[arg(long, env = "DUNLIN_POLICY", value_enum)]
+    pub policy: Option<PolicyName>,
     /// For `step` and `backlog`: images for each worker
     #[arg(long, env = "DUNLIN_MESSAGES_PER_INSTANCE", default_value_t = 5, value_name = "COUNT")]
     pub messages_per_instance: u32,
@@ -42,7 +66,7 @@ pub struct Options {
     /// Never fewer workers than this
     #[arg(long, env = "DUNLIN_MIN_INSTANCES", default_value_t = 0, value_name = "COUNT")]
     pub min_instances: u32,
-    /// Never more workers than this [default: the processors of this machine for `local:`]
+    /// Never more workers than this [default: the processors of this machine for `local:`, 15 with --profile cse546, else 20]
     #[arg(long, env = "DUNLIN_MAX_INSTANCES", value_name = "COUNT")]
     pub max_instances: Option<u32>,
     /// Scale in only to what was needed at most in this time [default: none for `step` and `fixed`,
@@ -59,7 +83,8 @@ pub struct Options {
     /// How long a worker may be silent while its machine runs before it counts as lost
     #[arg(long, env = "DUNLIN_WORKER_GRACE", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
     pub worker_grace: Duration,
-    /// Where decisions are kept, as file:///FOLDER; none: only in memory
+    /// Where decisions are kept, as file:///FOLDER or s3://BUCKET/PREFIX; none: only in memory. Of several autoscalers with the
+    /// same store one decides, and another takes over within 15 seconds when it dies
     #[arg(long, env = "DUNLIN_STORE", value_name = "URL")]
     pub store: Option<String>,
     /// After the word to stop, how long workers may take to finish what they hold
@@ -84,6 +109,12 @@ pub enum PolicyName {
 
 /// `--max-instances` where nothing better is known than the course report's twenty.
 const MAX_INSTANCES: u32 = 20;
+
+/// The course's limit on instances of the app tier.
+const MAX_INSTANCES_CSE546: u32 = 15;
+
+/// Each instance started every two minutes is more than any load asks for.
+const STARTS_PER_HOUR_EACH: u32 = 30;
 
 /// The longest a rule's own hold may become, however long a boot takes.
 const HOLD_MAX: Duration = Duration::from_secs(300);
@@ -110,6 +141,7 @@ impl Options {
     /// `--max-instances` or what stands in for it.
     pub fn max_instances(&self) -> u32 {
         self.max_instances.unwrap_or_else(|| match self.fleet.as_str() {
+            _ if self.profile == Profile::Cse546 => MAX_INSTANCES_CSE546.max(self.min_instances),
             "local:" => thread::available_parallelism()
                 .map_or(1, NonZeroUsize::get)
                 .try_into()
@@ -119,8 +151,32 @@ impl Options {
         })
     }
 
+    /// `--policy` or what stands in for it.
+    pub fn policy_name(&self) -> PolicyName {
+        self.policy.unwrap_or(match self.profile {
+            Profile::Default => PolicyName::Latency,
+            Profile::Cse546 => PolicyName::Step,
+        })
+    }
+
+    /// What launched instances are called, before their number.
+    pub fn name_prefix(&self) -> &'static str {
+        match self.profile {
+            Profile::Default => "dunlin-worker-",
+            Profile::Cse546 => "app-tier-instance-",
+        }
+    }
+
+    pub fn stopped_pool_max(&self) -> u32 {
+        self.stopped_pool_max.unwrap_or_else(|| self.max_instances())
+    }
+
+    pub fn starts_per_hour_max(&self) -> u32 {
+        self.max_starts_per_hour.unwrap_or_else(|| self.max_instances().saturating_mul(STARTS_PER_HOUR_EACH))
+    }
+
     pub fn policy(&self) -> Policy {
-        let rule = match self.policy {
+        let rule = match self.policy_name() {
             PolicyName::Step => {
                 Rule::Step(Step { messages_per_instance: self.messages_per_instance, count_in_flight: false })
             }
@@ -147,20 +203,29 @@ impl Options {
     /// gateway may take to get its report, due each second, to us.
     fn stale_after(&self) -> Duration {
         const REPORTS: Duration = Duration::from_secs(3);
-        let target = if self.policy == PolicyName::Latency { self.latency_target } else { Duration::ZERO };
+        let target =
+            if self.policy_name() == PolicyName::Latency { self.latency_target } else { Duration::ZERO };
         (self.tick * 2).max(target / 4).max(REPORTS)
     }
 }
 
 impl Check for Options {
     fn check(&self, problems: &mut Problems) {
-        match self.fleet.as_str() {
-            "local:" => {
-                if self.worker_command.is_empty() {
-                    problems.add("--worker-command", "must name the worker's program for a fleet of local:");
-                }
+        match FleetUrl::parse(&self.fleet) {
+            Err(problem) => problems.add("--fleet", problem),
+            Ok(FleetUrl::Local) if self.worker_command.is_empty() => {
+                problems.add("--worker-command", "must name the worker's program for a fleet of local:");
             }
-            other => problems.add("--fleet", format_args!("{other:?} is unknown; known: local:")),
+            Ok(FleetUrl::Local) => {}
+            Ok(FleetUrl::Ec2 { .. }) if cfg!(not(feature = "ec2")) => problems
+                .add("--fleet", "this build has no EC2 driver; build autoscaler with its default features"),
+            Ok(FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. }) if !self.worker_command.is_empty() => {
+                problems.add(
+                    "--worker-command",
+                    "is only for local:; instances start their worker by themselves",
+                );
+            }
+            Ok(FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. }) => {}
         }
         for (field, sentence) in self.policy().problems() {
             problems.add(flag(field), sentence.replace("max_instances", "--max-instances"));
@@ -175,8 +240,10 @@ impl Check for Options {
         }
         if let Some(store) = &self.store
             && !store.starts_with("file:///")
+            && !(cfg!(feature = "aws") && store.starts_with("s3://"))
         {
-            problems.add("--store", format_args!("{store:?} is unknown; known: file:///FOLDER"));
+            let s3 = if cfg!(feature = "aws") { ", s3://BUCKET/PREFIX" } else { "" };
+            problems.add("--store", format_args!("{store:?} is unknown; known: file:///FOLDER{s3}"));
         }
         if !self.listen.ip().is_loopback() && !self.allow_anonymous {
             problems.add(
@@ -218,6 +285,31 @@ mod tests {
         let options =
             Options::from_arguments(["--worker-command", "worker", "--worker-command", "--queue"]).unwrap();
         assert_eq!(options.worker_command, ["worker", "--queue"]);
+    }
+
+    #[test]
+    fn profile_sets_defaults_and_flags_win_over_it() {
+        let options = |arguments: &[&str]| Options::from_arguments(arguments).unwrap();
+        let course = options(&["--profile", "cse546", "--fleet=ec2:app-tier"]);
+        let step = Rule::Step(Step { messages_per_instance: 5, count_in_flight: false });
+        assert_eq!((course.policy().rule, course.policy().max_instances), (step, 15));
+        assert_eq!(
+            course.policy().hold(&crate::decide::Boot { warm: HOLD_MAX, cold: HOLD_MAX }),
+            Duration::ZERO
+        );
+        assert_eq!((course.name_prefix(), course.stopped_pool_max()), ("app-tier-instance-", 15));
+        let changed = options(&["--profile=cse546", "--max-instances=3", "--policy=fixed"]);
+        assert_eq!((changed.policy().name(), changed.max_instances()), ("fixed", 3));
+        assert_eq!(options(&[]).policy().name(), "latency");
+    }
+
+    #[test]
+    fn worker_command_is_for_processes_only() {
+        assert_eq!(problems(&["--fleet=simcloud:"]), "Problems([])");
+        let text = problems(&["--fleet=simcloud:", "--worker-command=worker"]);
+        assert!(text.contains("--worker-command: is only for local:"), "{text}");
+        let ec2 = problems(&["--fleet=ec2:worker"]);
+        assert_eq!(ec2.contains("this build has no EC2 driver"), cfg!(not(feature = "ec2")), "{ec2}");
     }
 
     #[test]

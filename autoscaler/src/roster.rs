@@ -10,7 +10,7 @@ use proto::v1;
 use crate::{
     clock::timestamp,
     decide::{Boot, Instance, InstanceState},
-    fleet::{Machine, MachineState},
+    fleet::{Machine, MachineState, StopWhy},
     members::{Member, Members},
     wire,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Once ready this long, a worker has proved that it can work.
 const PROVED_AFTER: Duration = Duration::from_secs(10);
 
-/// A worker that has not registered by then is not coming; or by four boots, where those are longer.
+/// A worker that has not registered by then is not coming; or by twice the slowest boot, where that is longer.
 const BOOT_LIMIT_MIN: Duration = Duration::from_secs(60);
 
 /// Boots that the measured time is the median of.
@@ -28,9 +28,21 @@ const BOOTS: usize = 21;
 pub struct Roster {
     rows: BTreeMap<String, Row>,
     boots: VecDeque<Duration>,
-    boot_prior: Duration,
+    options: RosterOptions,
+    /// When it was last updated.
+    updated: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct RosterOptions {
+    /// Taken for the time of a boot until one was measured.
+    pub boot_prior: Duration,
+    /// Taken for the time of a slow boot until one was measured.
+    pub slow_boot_prior: Duration,
     /// How long a worker may be silent while its machine runs.
-    grace: Duration,
+    pub grace: Duration,
+    /// How long a lost worker is waited for before its machine is stopped.
+    pub orphan_after: Duration,
 }
 
 #[derive(Debug)]
@@ -39,6 +51,10 @@ struct Row {
     since: Duration,
     owned: bool,
     proved: bool,
+    /// Running when we first saw it: nobody knows for how long it has been without a worker.
+    inherited: bool,
+    /// We started it, and its worker never came.
+    boot_failed: bool,
     /// How long it took from the start to its worker, once both were seen.
     boot: Option<Duration>,
     /// Decision that started it.
@@ -59,20 +75,21 @@ pub struct Change {
 }
 
 impl Roster {
-    pub fn new(boot_prior: Duration, grace: Duration) -> Self {
-        Self { rows: BTreeMap::new(), boots: VecDeque::new(), boot_prior, grace }
+    pub fn new(options: RosterOptions) -> Self {
+        Self { rows: BTreeMap::new(), boots: VecDeque::new(), options, updated: Duration::ZERO }
     }
 
     /// Takes in how things are at `at`, and says what changed. A worker that has just proved itself
     /// is a change from ready to ready.
     pub fn update(&mut self, at: Duration, machines: &[Machine], members: &mut Members) -> Vec<Change> {
+        self.updated = at;
         let mut changes = Vec::new();
         for machine in machines {
             let member = members.get(&machine.instance_id);
             let known = self.rows.get(&machine.instance_id);
             let state = self.state(at, machine, member, known.map(|row| row.since));
             let row =
-                self.rows.entry(machine.instance_id.clone()).or_insert_with(|| Row::new(state, at, true));
+                self.rows.entry(machine.instance_id.clone()).or_insert_with(|| Row::inherited(state, at));
             changes.extend(row.become_state(&machine.instance_id, state, at, machine.exit.as_ref()));
             row.shown = shown(machine, member, row);
             if state == InstanceState::Stopped {
@@ -84,8 +101,25 @@ impl Roster {
                 self.measure_boot(&change.instance_id);
             }
         }
+        changes.extend(self.gone(machines, members));
         self.others(at, machines, members);
         changes
+    }
+
+    /// Their workers reported to somebody else so far, and have to find us first.
+    pub fn inherit(&mut self, at: Duration) {
+        for row in self.rows.values_mut().filter(|row| row.state == InstanceState::Starting) {
+            (row.inherited, row.since) = (true, at);
+        }
+    }
+
+    /// Why an instance would be stopped now.
+    pub fn stop_why(&self, instance_id: &str) -> StopWhy {
+        match self.rows.get(instance_id) {
+            Some(row) if row.boot_failed => StopWhy::BootFailed,
+            Some(row) if row.state == InstanceState::Lost => StopWhy::Lost,
+            _ => StopWhy::Drained,
+        }
     }
 
     /// An instance was started: a boot begins.
@@ -107,6 +141,8 @@ impl Roster {
             since: row.since,
             busy_slots: members.get(instance_id).map_or(0, |member| member.heartbeat.busy_slots),
             owned: row.owned,
+            given_up: row.state == InstanceState::Lost
+                && (row.boot_failed || self.updated.saturating_sub(row.since) >= self.options.orphan_after),
         };
         self.rows.iter().map(instance).collect()
     }
@@ -119,7 +155,7 @@ impl Roster {
     pub fn boot(&self) -> Boot {
         let mut sorted: Vec<_> = self.boots.iter().copied().collect();
         sorted.sort_unstable();
-        let warm = sorted.get(sorted.len() / 2).copied().unwrap_or(self.boot_prior);
+        let warm = sorted.get(sorted.len() / 2).copied().unwrap_or(self.options.boot_prior);
         Boot { warm, cold: warm }
     }
 
@@ -142,10 +178,11 @@ impl Roster {
             MachineState::Stopping => return InstanceState::Stopping,
             MachineState::Pending | MachineState::Running => {}
         }
-        let boot_limit = BOOT_LIMIT_MIN.max(self.boot().warm * 4);
+        let slowest = self.boots.iter().copied().max().unwrap_or(self.options.slow_boot_prior);
+        let boot_limit = BOOT_LIMIT_MIN.max(slowest * 2);
         let registered = member.filter(|member| member.registered.is_some());
         let lost = match registered {
-            Some(member) => is_silent(member, at, self.grace),
+            Some(member) => is_silent(member, at, self.options.grace),
             None => since.is_some_and(|since| at.saturating_sub(since) > boot_limit),
         };
         match member {
@@ -158,6 +195,29 @@ impl Roster {
         }
     }
 
+    /// Instances that the fleet does not have any more: ended, by us or not.
+    fn gone(&mut self, machines: &[Machine], members: &mut Members) -> Vec<Change> {
+        let is_gone = |instance_id: &String, row: &Row| {
+            row.owned && !machines.iter().any(|machine| machine.instance_id == *instance_id)
+        };
+        let mut changes = Vec::new();
+        self.rows.retain(|instance_id, row| {
+            if !is_gone(instance_id, row) {
+                return true;
+            }
+            members.forget(instance_id);
+            changes.push(Change {
+                instance_id: instance_id.clone(),
+                from: row.state,
+                to: InstanceState::Stopped,
+                proved: row.proved,
+                exit: Some("the fleet does not have it any more".to_owned()),
+            });
+            false
+        });
+        changes
+    }
+
     /// Workers that somebody else started: capacity, as long as they are heard.
     fn others(&mut self, at: Duration, machines: &[Machine], members: &mut Members) {
         let listed =
@@ -165,7 +225,7 @@ impl Roster {
         let mut gone = Vec::new();
         self.rows.retain(|instance_id, row| row.owned || members.get(instance_id).is_some());
         for (instance_id, member) in members.iter().filter(|(instance_id, _)| !listed(instance_id)) {
-            if is_silent(member, at, self.grace) {
+            if is_silent(member, at, self.options.grace) {
                 gone.push(instance_id.clone());
                 continue;
             }
@@ -217,10 +277,17 @@ impl Row {
             since,
             owned,
             proved: false,
+            inherited: false,
+            boot_failed: false,
             boot: None,
             decision_id: String::new(),
             shown: v1::Instance::default(),
         }
+    }
+
+    /// One that was there before we looked.
+    fn inherited(state: InstanceState, since: Duration) -> Self {
+        Self { inherited: true, ..Self::new(state, since, true) }
     }
 
     fn become_state(
@@ -245,10 +312,12 @@ impl Row {
             exit: exit.cloned(),
         };
         self.proved |= proves;
-        if (self.state, state) == (InstanceState::Starting, InstanceState::Ready) {
+        if (self.state, state) == (InstanceState::Starting, InstanceState::Ready) && !self.inherited {
             self.boot = Some(at.saturating_sub(self.since));
         }
         if state != self.state {
+            self.boot_failed =
+                (self.state, state) == (InstanceState::Starting, InstanceState::Lost) && !self.inherited;
             (self.state, self.since) = (state, at);
         }
         Some(change)
@@ -277,7 +346,12 @@ fn shown(machine: &Machine, member: Option<&Member>, row: &Row) -> v1::Instance 
 mod tests {
     use super::*;
 
-    const GRACE: Duration = Duration::from_secs(10);
+    const OPTIONS: RosterOptions = RosterOptions {
+        boot_prior: Duration::from_secs(2),
+        slow_boot_prior: Duration::from_secs(4),
+        grace: Duration::from_secs(10),
+        orphan_after: Duration::ZERO,
+    };
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(1000 + seconds)
@@ -310,7 +384,7 @@ mod tests {
     }
 
     fn ready() -> (Roster, Members, u64) {
-        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
         members.begin("local-1", at(0));
         roster.started("local-1", at(0), "first");
         assert_eq!(
@@ -349,7 +423,7 @@ mod tests {
 
     #[test]
     fn worker_that_never_registers_is_lost_after_the_boot_limit() {
-        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
         members.begin("local-1", at(0));
         roster.started("local-1", at(0), "first");
         let running = machine(MachineState::Running);
@@ -388,8 +462,37 @@ mod tests {
     }
 
     #[test]
+    fn instance_that_is_not_listed_any_more_has_ended() {
+        let (mut roster, mut members, _) = ready();
+        let changes = roster.update(at(20), &[], &mut members);
+        assert_eq!((changes[0].from, changes[0].to), (InstanceState::Ready, InstanceState::Stopped));
+        assert_eq!(roster.instances(&members), []);
+        assert!(members.get("local-1").is_none());
+    }
+
+    #[test]
+    fn machine_of_a_lost_worker_is_given_up_later_unless_it_never_came() {
+        let options = RosterOptions { orphan_after: Duration::from_secs(600), ..OPTIONS };
+        let running = machine(MachineState::Running);
+        let given_up = |roster: &mut Roster, members: &mut Members, second: u64| {
+            roster.update(at(second), std::slice::from_ref(&running), members);
+            let instance = &roster.instances(members)[0];
+            (instance.state == InstanceState::Lost, instance.given_up, roster.stop_why("local-1"))
+        };
+        // There before us: waited for.
+        let (mut roster, mut members) = (Roster::new(options), Members::default());
+        assert_eq!(given_up(&mut roster, &mut members, 0), (false, false, StopWhy::Drained));
+        assert_eq!(given_up(&mut roster, &mut members, 61), (true, false, StopWhy::Lost));
+        assert_eq!(given_up(&mut roster, &mut members, 661), (true, true, StopWhy::Lost));
+        // Started by us: no use.
+        let (mut roster, mut members) = (Roster::new(options), Members::default());
+        roster.started("local-1", at(0), "first");
+        assert_eq!(given_up(&mut roster, &mut members, 61), (true, true, StopWhy::BootFailed));
+    }
+
+    #[test]
     fn worker_of_somebody_else_is_capacity_as_long_as_it_is_heard() {
-        let (mut roster, mut members) = (Roster::new(Duration::from_secs(2), GRACE), Members::default());
+        let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
         let (session, _) = members.connect("mine", at(0)).unwrap();
         roster.update(at(0), &[], &mut members);
         let seen = roster.instances(&members);

@@ -9,13 +9,14 @@ use proto::{internal::v1::GatewaySessionResponse, v1};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, decision_log::DecisionLog, load::Load, members::Members};
+use crate::{calls::Calls, clock::Clock, decision_log::DecisionLog, load::Load, members::Members};
 
 pub struct Shared {
     pub clock: Clock,
     pub log: DecisionLog,
     load: Mutex<Load>,
     members: Mutex<Members>,
+    calls: Mutex<Calls>,
     sessions: AtomicU64,
     /// Something happened that should not wait for the next tick.
     pub wake: Notify,
@@ -23,6 +24,8 @@ pub struct Shared {
     pub view: watch::Sender<View>,
     /// What gateways are told.
     pub capacity: watch::Sender<GatewaySessionResponse>,
+    /// Whether workers and gateways belong here, or with another autoscaler.
+    pub leading: watch::Sender<bool>,
     /// Ends all streams.
     pub stop: CancellationToken,
 }
@@ -40,10 +43,12 @@ impl Shared {
             log,
             load: Mutex::default(),
             members: Mutex::default(),
+            calls: Mutex::default(),
             sessions: AtomicU64::new(0),
             wake: Notify::new(),
             view: watch::Sender::default(),
             capacity: watch::Sender::default(),
+            leading: watch::Sender::new(false),
             stop,
         }
     }
@@ -55,6 +60,10 @@ impl Shared {
 
     pub fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn next_session(&self) -> u64 {

@@ -69,13 +69,21 @@ pub fn observation(observation: &Observation) -> v1::Observation {
     }
 }
 
+/// Under what a decision was made.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    pub policy: &'a Policy,
+    /// Which leader made it; 0 where there is only one.
+    pub leader_epoch: u64,
+}
+
 /// The record of a decision, before anything was done. The log gives it its sequence.
-pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: &Policy) -> v1::Decision {
+pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: By<'_>) -> v1::Decision {
     v1::Decision {
         decision_id: decision_id.to_owned(),
         sequence: 0,
         time: Some(timestamp(seen.at)),
-        policy: Some(policy(by)),
+        policy: Some(policy(by.policy)),
         observation: Some(observation(seen)),
         terms: decided
             .terms
@@ -94,7 +102,7 @@ pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: &
         reason: decided.reason.clone(),
         predicted_p95: None,
         actual_p95: None,
-        leader_epoch: 0,
+        leader_epoch: by.leader_epoch,
     }
 }
 
@@ -115,11 +123,16 @@ fn action(decision_id: &str, at: usize, action: &Action) -> v1::Action {
     v1::Action {
         kind: action_kind(action.kind).into(),
         instance_id: action.instance_id.clone(),
-        client_token: format!("{decision_id}-{at}"),
+        client_token: client_token(decision_id, at),
         outcome: v1::ActionOutcome::Pending.into(),
         error: String::new(),
         attempts: 0,
     }
+}
+
+/// The same for the same action of the same decision, and no other: an id is made once in the world.
+pub fn client_token(decision_id: &str, at: usize) -> String {
+    format!("{decision_id}-{at}")
 }
 
 pub fn action_kind(kind: ActionKind) -> v1::ActionKind {
@@ -129,6 +142,7 @@ pub fn action_kind(kind: ActionKind) -> v1::ActionKind {
         ActionKind::Launch => v1::ActionKind::Launch,
         ActionKind::Drain => v1::ActionKind::Drain,
         ActionKind::Stop => v1::ActionKind::Stop,
+        ActionKind::Terminate => v1::ActionKind::Terminate,
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Instance {
     pub busy_slots: u32,
     /// Ours to start and stop. A worker that somebody started by hand is capacity and no more.
     pub owned: bool,
+    /// Lost for so long that nobody waits for it any more.
+    pub given_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +108,8 @@ pub struct Supply {
     /// Start calls that will be taken now, and how many more each second.
     pub start_tokens: f64,
     pub start_tokens_per_second: f64,
+    /// Stopped instances that are kept; more are ended.
+    pub stopped_max: u32,
 }
 
 /// What a person has forbidden for now.

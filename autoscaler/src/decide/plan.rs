@@ -23,6 +23,8 @@ pub enum ActionKind {
     Drain,
     /// Stop one that confirmed it holds nothing, or that is lost.
     Stop,
+    /// End a stopped one for good.
+    Terminate,
 }
 
 impl ActionKind {
@@ -31,7 +33,7 @@ impl ActionKind {
         match self {
             Self::Undrain | Self::Start | Self::Launch => 1,
             Self::Drain => -1,
-            Self::Stop => 0,
+            Self::Stop | Self::Terminate => 0,
         }
     }
 }
@@ -45,6 +47,8 @@ pub(super) fn actions(want: u32, observation: &Observation) -> Vec<Action> {
     };
     if !observation.paused.scale_in {
         actions.extend(stops(&observation.instances));
+        let terminations = surplus(observation, &actions);
+        actions.extend(terminations);
     }
     actions
 }
@@ -79,9 +83,27 @@ fn stops(instances: &[Instance]) -> impl Iterator<Item = Action> {
     instances
         .iter()
         .filter(|instance| {
-            instance.owned && matches!(instance.state, InstanceState::Drained | InstanceState::Lost)
+            let done = instance.state == InstanceState::Drained
+                || (instance.state == InstanceState::Lost && instance.given_up);
+            instance.owned && done
         })
         .map(|instance| action(ActionKind::Stop, instance))
+}
+
+/// Stopped ones beyond those that are kept, the oldest first.
+fn surplus(observation: &Observation, actions: &[Action]) -> Vec<Action> {
+    let starts = actions.iter().filter(|action| action.kind == ActionKind::Start).count();
+    let mut stopped: Vec<_> = in_state(&observation.instances, InstanceState::Stopped)
+        .into_iter()
+        .filter(|instance| instance.owned)
+        .collect();
+    let over = stopped.len().saturating_sub(observation.supply.stopped_max as usize);
+    // What is being started makes room by itself; a fleet that grows ends nothing.
+    if over == 0 || starts > 0 {
+        return Vec::new();
+    }
+    stopped.sort_by_key(|instance| instance.since);
+    stopped.into_iter().take(over).map(|instance| action(ActionKind::Terminate, instance)).collect()
 }
 
 fn in_state(instances: &[Instance], state: InstanceState) -> Vec<&Instance> {

@@ -19,6 +19,7 @@ pub(super) fn sentence(decision: &Decision, policy: &Policy) -> String {
         (ActionKind::Launch, "launch"),
         (ActionKind::Drain, "drain"),
         (ActionKind::Stop, "stop"),
+        (ActionKind::Terminate, "terminate"),
     ];
     let mut idle = true;
     for (kind, verb) in kinds {

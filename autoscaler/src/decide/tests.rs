@@ -33,7 +33,14 @@ fn latency(target_seconds: u64) -> Policy {
 }
 
 fn instance(number: usize, state: InstanceState) -> Instance {
-    Instance { instance_id: format!("local-{number:03}"), state, since: NOW, busy_slots: 0, owned: true }
+    Instance {
+        instance_id: format!("local-{number:03}"),
+        state,
+        since: NOW,
+        busy_slots: 0,
+        owned: true,
+        given_up: true,
+    }
 }
 
 /// The instances given, and stopped ones up to `total`.
@@ -52,7 +59,12 @@ fn observation(visible: u64, instances: Vec<Instance>) -> Observation {
         late_ratio: 0.0,
         boot: Boot { warm: Duration::from_secs(2), cold: Duration::from_secs(2) },
         instances,
-        supply: Supply { launchable: 0, start_tokens: 1000.0, start_tokens_per_second: 0.0 },
+        supply: Supply {
+            launchable: 0,
+            start_tokens: 1000.0,
+            start_tokens_per_second: 0.0,
+            stopped_max: u32::MAX,
+        },
         paused: Paused::default(),
     }
 }
@@ -80,6 +92,7 @@ fn act(observation: &Observation, actions: &[Action]) -> Observation {
                 ActionKind::Start | ActionKind::Launch => InstanceState::Starting,
                 ActionKind::Drain => InstanceState::Draining,
                 ActionKind::Stop => InstanceState::Stopped,
+                ActionKind::Terminate => InstanceState::Stopping,
             };
         }
         if matches!(action.kind, ActionKind::Start | ActionKind::Launch) {
@@ -315,6 +328,7 @@ fn any_instance() -> impl Strategy<Value = Instance> {
             since: NOW - Duration::from_secs(age),
             busy_slots,
             owned,
+            given_up: true,
         }
     })
 }

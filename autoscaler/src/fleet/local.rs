@@ -12,7 +12,10 @@ use platform::{Error, Kind, Result};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fleet, Machine, MachineState, process};
+use super::{
+    Failure, Fleet, FleetSupply, Launch, Launched, Machine, MachineState, Outcome, Stop, TOKENS_UNLIMITED,
+    process,
+};
 use crate::clock::Clock;
 
 #[derive(Debug, Clone)]
@@ -89,11 +92,61 @@ impl Fleet for LocalFleet {
         Ok(self.shared.slots().iter().map(machine).collect())
     }
 
-    fn launchable(&self) -> u32 {
-        0
+    fn supply(&self) -> FleetSupply {
+        FleetSupply {
+            launchable: 0,
+            start_tokens: TOKENS_UNLIMITED,
+            start_tokens_per_second: TOKENS_UNLIMITED,
+            stopped_max: u32::MAX,
+        }
     }
 
-    async fn start(&self, instance_id: &str) -> Result<()> {
+    async fn start(&self, instance_ids: &[String]) -> Vec<Outcome> {
+        let start = |instance_id: &String| {
+            self.start_one(instance_id).map_err(|error| Failure::failed(error.to_string()))
+        };
+        instance_ids.iter().map(start).collect()
+    }
+
+    async fn launch(&self, _: &Launch) -> Launched {
+        let none = Failure::failed("this fleet makes no new instances");
+        Launched { instance_ids: Vec::new(), failure: Some(none) }
+    }
+
+    async fn stop(&self, stops: &[Stop]) -> Vec<Outcome> {
+        let stop = |stop: &Stop| {
+            self.stop_one(&stop.instance_id).map_err(|error| Failure::failed(error.to_string()))
+        };
+        stops.iter().map(stop).collect()
+    }
+
+    async fn terminate(&self, instance_ids: &[String]) -> Vec<Outcome> {
+        instance_ids.iter().map(|_| Err(Failure::failed("its slots stay"))).collect()
+    }
+
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
+    async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    async fn close(&self, limit: Duration) {
+        let mut runs = std::mem::take(&mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner));
+        for slot in self.shared.slots().values() {
+            slot.stop.cancel();
+        }
+        let all = async { while runs.join_next().await.is_some() {} };
+        if timeout(limit, all).await.is_err() {
+            tracing::warn!(left = runs.len(), "killing workers that did not go");
+            runs.shutdown().await;
+        }
+    }
+}
+
+impl LocalFleet {
+    fn start_one(&self, instance_id: &str) -> Result<()> {
         let stop = CancellationToken::new();
         {
             let mut slots = self.shared.slots();
@@ -147,7 +200,7 @@ impl Fleet for LocalFleet {
         Ok(())
     }
 
-    async fn stop(&self, instance_id: &str) -> Result<()> {
+    fn stop_one(&self, instance_id: &str) -> Result<()> {
         let mut slots = self.shared.slots();
         let slot = slots.get_mut(instance_id).ok_or_else(|| unknown(instance_id))?;
         if matches!(slot.state, MachineState::Pending | MachineState::Running) {
@@ -155,22 +208,6 @@ impl Fleet for LocalFleet {
             slot.stop.cancel();
         }
         Ok(())
-    }
-
-    async fn changed(&self) {
-        self.shared.changed.notified().await;
-    }
-
-    async fn close(&self, limit: Duration) {
-        let mut runs = std::mem::take(&mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner));
-        for slot in self.shared.slots().values() {
-            slot.stop.cancel();
-        }
-        let all = async { while runs.join_next().await.is_some() {} };
-        if timeout(limit, all).await.is_err() {
-            tracing::warn!(left = runs.len(), "killing workers that did not go");
-            runs.shutdown().await;
-        }
     }
 }
 

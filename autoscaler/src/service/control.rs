@@ -75,7 +75,10 @@ impl Step for WorkerSession {
             if let Some(answer) = self.worker.as_mut().and_then(Registered::tell) {
                 return Ok(Some(answer));
             }
-            let stop = self.shared.stop.clone();
+            let (stop, mut leading) = (self.shared.stop.clone(), self.shared.leading.subscribe());
+            if !*leading.borrow() {
+                return Err(follower());
+            }
             tokio::select! {
                 event = self.inbound.message() => match event? {
                     Some(event) => self.take(event)?,
@@ -85,6 +88,7 @@ impl Step for WorkerSession {
                     return Err(Error::new(Kind::AlreadyExists, "a newer session of this instance took over"));
                 },
                 () = stop.cancelled() => return Ok(None),
+                () = not_leading(&mut leading) => return Err(follower()),
             }
         }
     }
@@ -115,7 +119,11 @@ impl WorkerSession {
         let mut members = self.shared.members();
         match event {
             Event::Hello(_) => return Err(Error::invalid("hello", "was said already in this session")),
-            Event::Heartbeat(heartbeat) => members.heartbeat(instance_id, session, at, heartbeat),
+            Event::Heartbeat(mut heartbeat) => {
+                let calls = std::mem::take(&mut heartbeat.cloud_calls);
+                self.shared.calls().report(&format!("worker {instance_id}"), &calls);
+                members.heartbeat(instance_id, session, at, heartbeat);
+            }
             Event::Drained(drained) => {
                 members.drained(instance_id, session, at, &drained.decision_id);
                 self.shared.wake.notify_one();
@@ -183,7 +191,11 @@ impl Step for GatewaySession {
     type Answer = GatewaySessionResponse;
 
     async fn step(&mut self) -> Result<Option<GatewaySessionResponse>> {
+        let mut leading = self.shared.leading.subscribe();
         loop {
+            if !*leading.borrow() {
+                return Err(follower());
+            }
             tokio::select! {
                 report = self.inbound.message() => match report? {
                     Some(report) => self.take(report)?,
@@ -193,6 +205,7 @@ impl Step for GatewaySession {
                 Ok(()) = self.capacity.changed() => break,
                 _ = self.ticks.tick() => break,
                 () = self.shared.stop.cancelled() => return Ok(None),
+                () = not_leading(&mut leading) => return Err(follower()),
             }
         }
         Ok(Some(*self.capacity.borrow_and_update()))
@@ -200,8 +213,10 @@ impl Step for GatewaySession {
 }
 
 impl GatewaySession {
-    fn take(&self, report: GatewaySessionRequest) -> Result<()> {
+    fn take(&self, mut report: GatewaySessionRequest) -> Result<()> {
         check_name("gateway_id", &report.gateway_id)?;
+        let calls = std::mem::take(&mut report.cloud_calls);
+        self.shared.calls().report(&format!("gateway {}", report.gateway_id), &calls);
         let at = self.shared.clock.now();
         if self.shared.load().report(self.session, at, report) {
             self.shared.wake.notify_one();
@@ -214,6 +229,18 @@ impl Drop for GatewaySession {
     fn drop(&mut self) {
         self.shared.load().disconnect(self.session);
     }
+}
+
+/// Returns once another autoscaler decides.
+async fn not_leading(leading: &mut watch::Receiver<bool>) {
+    if leading.wait_for(|leading| !leading).await.is_err() {
+        // The sender is gone: we stop.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn follower() -> Error {
+    Error::new(Kind::ServiceUnavailable, "another autoscaler leads; connect there")
 }
 
 fn check_name(field: &str, name: &str) -> Result<()> {

@@ -26,12 +26,15 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
+pub mod cloud;
+
 /// Far over what anything here takes, for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub api: AutoscalerServiceClient<Channel>,
     pub control: ControlServiceClient<Channel>,
+    pub channel: Channel,
     pub shutdown: Shutdown,
     pub running: JoinHandle<platform::Result<()>>,
 }
@@ -52,7 +55,10 @@ impl World {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        let autoscaler = Autoscaler::bind(options).await.unwrap();
+        Self::run(Autoscaler::bind(options).await.unwrap())
+    }
+
+    pub fn run(autoscaler: Autoscaler) -> Self {
         let url = format!("http://{}", autoscaler.address());
         let channel = Channel::from_shared(url).unwrap().connect_lazy();
         let shutdown = Shutdown::new();
@@ -60,7 +66,8 @@ impl World {
         let running = tokio::spawn(async move { autoscaler.run(&stop).await });
         Self {
             api: AutoscalerServiceClient::new(channel.clone()),
-            control: ControlServiceClient::new(channel),
+            control: ControlServiceClient::new(channel.clone()),
+            channel,
             shutdown,
             running,
         }
@@ -149,6 +156,16 @@ impl FakeGateway {
         let mut control = world.control.clone();
         let answers = control.gateway_session(ReceiverStream::new(receiver)).await.unwrap().into_inner();
         Self { report, reporting, answers }
+    }
+
+    /// Whether an autoscaler takes reports.
+    pub async fn is_welcome(world: &World) -> bool {
+        let report = GatewaySessionRequest { gateway_id: "gateway".to_owned(), ..Default::default() };
+        let mut control = world.control.clone();
+        match control.gateway_session(tokio_stream::iter([report])).await {
+            Ok(answers) => answers.into_inner().message().await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     pub fn waiting(&self, waiting: u64) {

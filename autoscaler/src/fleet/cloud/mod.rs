@@ -79,7 +79,7 @@ pub struct LaunchOrder {
     pub tags: Tags,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Market {
     OnDemand,
     Spot,

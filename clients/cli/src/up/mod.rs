@@ -307,7 +307,7 @@ impl Options {
         options.fleet = "local:".to_owned();
         options.worker_command = command.to_vec();
         options.boot_delay = self.boot_delay;
-        options.policy = self.policy;
+        options.policy = Some(self.policy);
         options.messages_per_instance = self.messages_per_instance;
         options.latency_target = self.latency_target;
         options.instances = self.instances;
