@@ -3,6 +3,8 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod error;
+#[cfg(feature = "contract")]
+pub mod faults;
 pub mod gather;
 pub mod id;
 pub mod options;

@@ -10,6 +10,8 @@ use crate::{Error, Kind, Result};
 mod broker;
 #[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "contract")]
+pub mod faulty;
 mod memory;
 #[cfg(feature = "aws")]
 mod sqs;

@@ -9,6 +9,8 @@ use crate::{Error, Kind, Result};
 
 #[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "contract")]
+pub mod faulty;
 mod file;
 #[cfg(feature = "aws")]
 mod objects;
