@@ -70,7 +70,7 @@ impl Ec2 {
         Ok(ec2)
     }
 
-    /// Connects and checks nothing.
+    /// Checks nothing.
     pub fn new(config: &SdkConfig, fleet: &str, template: Template) -> Self {
         // Whoever calls holds back when EC2 says so, and asks again under the same token.
         let config = aws_sdk_ec2::config::Builder::from(config)
