@@ -8,6 +8,7 @@ checks the policies of these roles from then on. For tests in other languages; t
 """
 
 import argparse
+import ast
 import json
 import pathlib
 import urllib.request
@@ -62,8 +63,80 @@ def outputs(endpoint, name):
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def deploy(endpoint, name="dunlin", more=None):
+def role_name(name, service):
+    return f"{name}-{REGION}-{service}"
+
+
+def policy(endpoint, name, service):
+    """What the stack allows a service, with everything filled in."""
+    iam = client("iam", endpoint)
+    found = iam.get_role_policy(RoleName=role_name(name, service), PolicyName=service)["PolicyDocument"]
+    # moto keeps what CloudFormation gave it as an object, and shows it as Python does.
+    return without_none(ast.literal_eval(found) if isinstance(found, str) else found)
+
+
+def without_none(value):
+    """moto leaves a hole where AWS::NoValue leaves nothing."""
+    if isinstance(value, list):
+        return [without_none(one) for one in value if one is not None]
+    if isinstance(value, dict):
+        return {key: without_none(one) for key, one in value.items()}
+    return value
+
+
+# moto asks about these for every queue at once, because it knows no queue yet.
+SQS_ON_EVERYTHING = {"sqs:GetQueueUrl", "sqs:CreateQueue", "sqs:ListQueues"}
+
+
+def as_moto_asks(document):
+    """The same policy in the words in which moto asks: EC2 and some of SQS for everything, HeadBucket by that name (AWS
+    has no such action: it asks for ListBucket). Conditions it passes over. What is compared exactly is every action, and
+    for SQS and S3 the queue, the bucket and the key."""
+    statements = []
+    for statement in document["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        resource = "*" if all(action.startswith("ec2:") for action in actions) else statement["Resource"]
+        if "s3:ListBucket" in actions:
+            actions = [*actions, "s3:HeadBucket"]
+        statements.append({**statement, "Action": actions, "Resource": resource})
+        everywhere = sorted(SQS_ON_EVERYTHING & set(actions))
+        if everywhere:
+            statements.append({"Effect": "Allow", "Action": everywhere, "Resource": "*"})
+    return {**document, "Statement": statements}
+
+
+def mend_policies(endpoint, name):
+    """Makes the roles' policies ones that moto can enforce."""
+    iam = client("iam", endpoint)
+    for service in SERVICES:
+        document = json.dumps(as_moto_asks(policy(endpoint, name, service)))
+        iam.put_role_policy(RoleName=role_name(name, service), PolicyName=service, PolicyDocument=document)
+
+
+def template_policies(endpoint, name="dunlin", more=None):
+    """What the stack allows each service, before any mending; for a stack that is not deployed yet."""
+    create(endpoint, name, more)
+    return {service: policy(endpoint, name, service) for service in SERVICES}
+
+
+def create(endpoint, name, more=None):
     client("cloudformation", endpoint).create_stack(
+        StackName=name,
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=parameters(name, more),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    return outputs(endpoint, name)
+
+
+def deploy(endpoint, name="dunlin", more=None):
+    found = create(endpoint, name, more)
+    mend_policies(endpoint, name)
+    return found
+
+
+def update(endpoint, name="dunlin", more=None):
+    client("cloudformation", endpoint).update_stack(
         StackName=name,
         TemplateBody=TEMPLATE.read_text(),
         Parameters=parameters(name, more),
