@@ -119,6 +119,11 @@ impl DecisionLog {
         self.lock().iter().rev().find(|decision| decision.decision_id == decision_id).cloned()
     }
 
+    /// The newest.
+    pub fn last(&self) -> Option<Arc<Decision>> {
+        self.lock().back().cloned()
+    }
+
     /// The newest that acted.
     pub fn last_change(&self) -> Option<Arc<Decision>> {
         self.lock().iter().rev().find(|decision| !decision.actions.is_empty()).cloned()

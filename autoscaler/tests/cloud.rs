@@ -368,6 +368,9 @@ async fn of_two_autoscalers_one_leads_and_the_other_takes_over() {
     first.until_ready(2).await;
     sleep(Duration::from_secs(10)).await;
     assert_eq!((first.status().await.leader, second.status().await.leader), (true, false));
+    let warnings = second.status().await.warnings;
+    assert!(warnings.iter().any(|one| one.contains("another autoscaler leads")), "{warnings:?}");
+    assert_eq!((first.status().await.want, second.status().await.want), (2, 2));
     // The follower shows what the leader decided, and takes neither workers nor gateways.
     let of_first = first.changes().await;
     assert_eq!(second.changes().await, of_first);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use proto::{
-    internal::v1::{SpotNotice, worker_session_request::Event},
-    v1::{ActionKind, ActionOutcome, InstanceState},
+    internal::v1::{SpotNotice, WorkerHeartbeat, worker_session_request::Event},
+    v1::{ActionKind, ActionOutcome, CloudCalls, InstanceState},
 };
 use tokio::time::{Instant, sleep};
 
@@ -177,6 +177,34 @@ async fn program_that_is_not_there_is_a_recorded_failure() {
     assert_eq!(starts[0].outcome(), ActionOutcome::Failed);
     assert!(starts[0].error.starts_with("can't start /no/such/program: "), "{}", starts[0].error);
     assert_eq!(world.count(InstanceState::Starting).await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn calls_to_the_cloud_are_added_up_over_gateways_and_workers() {
+    let world = World::start(LIVES, &STEP).await;
+    let gateway = FakeGateway::connect(&world).await;
+    let worker = FakeWorker::connect(&world, "elsewhere").await;
+    let calls = |operation: &str, count: u64| CloudCalls {
+        service: "SQS".to_owned(),
+        operation: operation.to_owned(),
+        count,
+    };
+    for count in [2, 3] {
+        gateway.calls(vec![calls("SendMessageBatch", count)]);
+        let cloud_calls = vec![calls("ReceiveMessage", 2 * count), calls("SendMessageBatch", 1)];
+        worker.say(Event::Heartbeat(WorkerHeartbeat { cloud_calls, ..Default::default() })).await;
+        let deadline = Instant::now() + world::PATIENCE;
+        let expected = [calls("ReceiveMessage", 2 * count), calls("SendMessageBatch", count + 1)];
+        loop {
+            let shown = world.status().await.cloud_calls;
+            if shown == expected {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{shown:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
     world.stop().await;
 }
 

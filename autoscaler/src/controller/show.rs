@@ -36,7 +36,7 @@ impl Controller {
         let status = v1::GetStatusResponse {
             cloud_calls: self.cloud_calls(),
             policy: Some(wire::policy(&self.policy)),
-            want: decision.map_or(self.shared.view.borrow().status.want, |decision| decision.want),
+            want: decision.map_or_else(|| self.last_want(), |decision| decision.want),
             last_change: self.shared.log.last_change().map(|decision| (*decision).clone()),
             leader: self.leading.is_some(),
             paused: shown.paused,
@@ -54,6 +54,14 @@ impl Controller {
         });
     }
 
+    /// What was wanted last, by us or by whoever leads.
+    fn last_want(&self) -> u32 {
+        match self.leading {
+            Some(_) => self.shared.view.borrow().status.want,
+            None => self.shared.log.last().map_or(0, |decision| decision.want),
+        }
+    }
+
     fn cloud_calls(&self) -> Vec<v1::CloudCalls> {
         #[cfg(feature = "aws")]
         self.shared.calls().report("autoscaler", &platform::aws::calls());
@@ -66,6 +74,11 @@ impl Controller {
         warnings.extend(self.breaker.warning(observation.at));
         warnings.extend(self.fleet.warnings());
         match observation.queue.as_of {
+            _ if self.epoch().is_none() => {
+                warnings.push(
+                    "another autoscaler leads: this one shows what it decided, and does nothing".to_owned(),
+                );
+            }
             None => warnings.push("no gateway is connected: the fleet is held as it is".to_owned()),
             Some(as_of) => {
                 let age = observation.at.saturating_sub(as_of);

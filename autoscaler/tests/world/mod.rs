@@ -172,6 +172,10 @@ impl FakeGateway {
         self.report.lock().unwrap().waiting = waiting;
     }
 
+    pub fn calls(&self, calls: Vec<v1::CloudCalls>) {
+        self.report.lock().unwrap().cloud_calls = calls;
+    }
+
     pub async fn next(&mut self) -> GatewaySessionResponse {
         timeout(PATIENCE, self.answers.message()).await.unwrap().unwrap().unwrap()
     }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use super::CloudFleet;
 use crate::fleet::{
-    Failure, Outcome,
+    Failure, FailureKind, Outcome,
     cloud::{self, CloudErrorKind},
 };
 
@@ -47,7 +47,7 @@ impl CloudFleet {
         let mut outcomes = Vec::with_capacity(ours.len());
         let mut parts: VecDeque<Range<usize>> =
             (0..ours.len()).step_by(CHUNK).map(|from| from..(from + CHUNK).min(ours.len())).collect();
-        let mut refused = None;
+        let mut refused = self.closed(call);
         while let Some(range) = parts.pop_front() {
             let part = ours.get(range.clone()).unwrap_or_default();
             let ids: Vec<_> = part.iter().map(|(_, instance_id)| instance_id.clone()).collect();
@@ -77,6 +77,15 @@ impl CloudFleet {
             outcomes.extend(part.iter().map(|(at, _)| (*at, done.clone())));
         }
         outcomes
+    }
+
+    /// The cloud refused calls like this a moment ago.
+    fn closed(&self, call: Call) -> Option<Failure> {
+        let at = self.now();
+        let state = self.state();
+        // Starts have been counted by whoever asked for them.
+        let closed = call != Call::Start && state.budgets.other.closed_until(at).is_some();
+        closed.then(|| Failure::new(FailureKind::Throttled, "held back for the cloud's limits"))
     }
 
     async fn call(&self, call: Call, instance_ids: &[String]) -> cloud::Result<()> {

@@ -20,6 +20,8 @@ use throttle::Throttle;
 
 mod controls;
 mod instance;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 /// How the model behaves. The defaults are what EC2 was seen to do with a small Linux image.
