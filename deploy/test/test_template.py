@@ -64,6 +64,39 @@ def test_instances_have_imdsv2_encrypted_disks_and_stop_at_shutdown(template, se
     assert "KeyName" not in data
 
 
+def test_buckets_are_closed_to_the_public(template):
+    """moto takes these and forgets them."""
+    buckets = [one["Properties"] for one in template["Resources"].values() if one["Type"] == "AWS::S3::Bucket"]
+    assert len(buckets) == 3
+    for bucket in buckets:
+        block = bucket["PublicAccessBlockConfiguration"]
+        assert len(block) == 4 and all(block.values())
+        assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+@pytest.mark.parametrize(
+    ("bucket", "expiry"), [("InBucket", {"Ref": "InDays"}), ("OutBucket", {"Ref": "OutDays"}), ("StateBucket", None)]
+)
+def test_buckets_are_emptied_by_age(template, bucket, expiry):
+    """What the autoscaler remembers it deletes itself."""
+    rules = template["Resources"][bucket]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    assert any(rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 1} for rule in rules)
+    expiries = [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule]
+    assert expiries == ([expiry] if expiry else [])
+
+
+@pytest.mark.parametrize("bucket", ["InBucket", "OutBucket", "StateBucket"])
+def test_buckets_take_nothing_without_tls(template, bucket):
+    """moto knows no policies of buckets in a template."""
+    policy = template["Resources"][f"{bucket}Policy"]["Properties"]
+    assert policy["Bucket"] == {"Ref": bucket}
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert statement["Resource"] == [{"Fn::GetAtt": [bucket, "Arn"]}, {"Fn::Sub": "${%s.Arn}/*" % bucket}]
+
+
 def test_only_the_callers_port_is_open_and_only_to_whom_the_stack_names(template):
     open_to = []
     for name, resource in template["Resources"].items():
