@@ -16,6 +16,9 @@ use platform::{
 };
 use proto::v1::ImageState;
 
+/// The model that runs a program gets only what is an image.
+const PHOTOGRAPH: &[u8] = include_bytes!("../../clients/cli/samples/flower.jpg");
+
 /// The error a status carries, with its details.
 fn error(status: &tonic::Status) -> platform::Error {
     platform::Error::from(status.clone())
@@ -35,7 +38,9 @@ async fn insist(cloud: &Cloud, name: &str) -> usize {
                 return tries;
             }
             Err(status) => {
-                assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+                // A gateway that was killed says nothing; the client words that itself.
+                let is_broken_off = status.message() == "transport error";
+                assert!(is_broken_off || status.code() == tonic::Code::Unavailable, "{status:?}");
                 assert!(Instant::now() < until, "never answered: {status:?}");
                 tokio::time::sleep(error(&status).retry_after().unwrap_or(Duration::from_millis(200))).await;
             }
@@ -128,14 +133,21 @@ async fn image_that_kills_every_worker_is_a_typed_error_to_its_caller() {
     std::fs::write(&killer, "kill -9 $PPID\n").unwrap();
     let model = format!("--model=command:sh {}", killer.display());
     let mut client = cloud.client().await;
-    let caller = tokio::spawn(async move { classify(&mut client, "poison.jpg", jpeg(1000)).await });
-    // The fourth finds that three were enough, and SQS moves the message away.
-    for i in 0..3 {
-        let mut worker = cloud.worker(&format!("w{i}"), &[&model, "--lease=1s"]);
-        assert_eq!(worker.ended().await, None, "killed by the image");
-    }
-    let _last = cloud.worker("w4", &[&model, "--lease=1s"]);
-    let status = tokio::time::timeout(PATIENCE, caller).await.expect("answered").unwrap().unwrap_err();
+    let mut caller =
+        tokio::spawn(async move { classify(&mut client, "poison.jpg", PHOTOGRAPH.to_vec()).await });
+    // Whoever comes after three finds that they were enough, and SQS moves the message away. A poll that a killed worker
+    // leaves behind may be one of the three.
+    let mut killed = 0;
+    let status = loop {
+        let mut worker = cloud.worker(&format!("w{killed}"), &[&model, "--lease=1s"]);
+        tokio::select! {
+            answer = &mut caller => break answer.unwrap().unwrap_err(),
+            code = worker.ended() => assert_eq!(code, None, "killed by the image"),
+        }
+        killed += 1;
+        assert!(killed <= 3, "there is no attempt after the last");
+    };
+    assert!(killed >= 1);
     assert_eq!(error(&status).kind(), Kind::MaxAttempts, "{status:?}");
 }
 

@@ -28,7 +28,8 @@ pub struct Limits {
     pub items_max: usize,
     /// Of all items of one call; a larger one goes alone.
     pub bytes_max: usize,
-    /// How long an item waits for others while calls are under way. With none under way it does not wait.
+    /// How long an item waits for others while calls are under way or the last one began less than this ago. Else it does
+    /// not wait.
     pub linger: Duration,
     /// Calls under way at once. Few, so that items gather while they wait.
     pub calls_max: usize,
@@ -77,6 +78,7 @@ async fn run<B: Batch>(batch: Arc<B>, limits: Limits, mut handed: mpsc::Receiver
     let mut calls = JoinSet::new();
     // The one that no longer fitted into the last call.
     let mut carried = None;
+    let mut begun = None;
     loop {
         let first = match carried.take() {
             Some(first) => first,
@@ -86,7 +88,8 @@ async fn run<B: Batch>(batch: Arc<B>, limits: Limits, mut handed: mpsc::Receiver
             },
         };
         while calls.try_join_next().is_some() {}
-        let until = Instant::now() + if calls.is_empty() { Duration::ZERO } else { limits.linger };
+        let is_busy = !calls.is_empty() || begun.is_some_and(|begun: Instant| begun.elapsed() < limits.linger);
+        let until = Instant::now() + if is_busy { limits.linger } else { Duration::ZERO };
         let mut bytes = B::bytes(&first.item);
         let mut together = vec![first];
         while together.len() < limits.items_max {
@@ -109,6 +112,7 @@ async fn run<B: Batch>(batch: Arc<B>, limits: Limits, mut handed: mpsc::Receiver
         while calls.len() >= limits.calls_max {
             calls.join_next().await;
         }
+        begun = Some(Instant::now());
         calls.spawn(call(Arc::clone(&batch), together));
     }
     while calls.join_next().await.is_some() {}
@@ -124,7 +128,10 @@ async fn call<B: Batch>(batch: Arc<B>, together: Vec<Handed<B>>) {
 
 /// The same error for each of many.
 pub fn repeat(error: &Error) -> Error {
-    let same = Error::new(error.kind(), error.message());
+    let mut same = Error::new(error.kind(), error.message());
+    if let Some(source) = std::error::Error::source(error) {
+        same = same.with_source(source.to_string());
+    }
     match error.retry_after() {
         Some(after) => same.with_retry_after(after),
         None => same,

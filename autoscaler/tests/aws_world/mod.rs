@@ -154,6 +154,8 @@ impl Cloud {
             format!("--internal-listen=127.0.0.1:{}", self.internal),
             format!("--autoscaler=http://127.0.0.1:{}", self.autoscaler),
             "--grace=10s".to_owned(),
+            // All of them fit into a message, so a test that is not about it needs no store.
+            "--image-bytes-max=1000000".to_owned(),
         ]);
         arguments.extend(words(more));
         self.start("gateway", &arguments)

@@ -123,6 +123,8 @@ impl Intake {
             let limit = work_max(self.threads, batch_limit(self.pace.service_mean(), self.batch_max));
             let unconfirmed_max = UNCONFIRMED_FACTOR * work_max(self.threads, self.batch_max);
             let room = limit.saturating_sub(now.working).min(unconfirmed_max.saturating_sub(now.total));
+            // Half of it at least: what is left to do meanwhile hides the call, and a call for many costs what one for one does.
+            let room = if room >= limit.div_ceil(2) { room } else { 0 };
             if let Some(room) = u32::try_from(room).ok().and_then(NonZeroU32::new) {
                 break room;
             }
