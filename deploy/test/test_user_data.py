@@ -8,7 +8,6 @@ import pathlib
 import stat
 import subprocess
 import sys
-import tempfile
 
 import pytest
 import yaml
@@ -31,9 +30,9 @@ def user_data(endpoint, name):
 
 
 @pytest.fixture(scope="module")
-def published(moto):
+def published(moto, tmp_path_factory):
     """Archives of stand-in programs, put into the artefact bucket by ../aws/publish: what it printed."""
-    folder = pathlib.Path(tempfile.mkdtemp())
+    folder = tmp_path_factory.mktemp("programs")
     for program in ("gateway", "autoscaler", "classifier-worker", "libonnxruntime.so"):
         (folder / program).write_text(f"#!/bin/sh\necho {program}\n")
     environment = {
