@@ -16,7 +16,8 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 
-/// How long a lease holds without being renewed: so long nobody decides when a leader dies.
+/// How long a lease holds without being renewed: so long nobody decides when a leader dies. On S3 the renewals are the only
+/// calls of an idle autoscaler beside its listings: 17,280 small writes a day, about 9 cents.
 const TTL: Duration = Duration::from_secs(15);
 
 const RENEW_PERIOD: Duration = Duration::from_secs(5);

@@ -251,6 +251,8 @@ async fn instance_without_our_tag_is_never_touched() {
     let cloud = cloud();
     let untagged = cloud.add_stopped(BTreeMap::new());
     let other = cloud.add_stopped(tags("another"));
+    let gateway = [tags("dunlin"), BTreeMap::from([("dunlin:role".to_owned(), "gateway".to_owned())])];
+    let machine_of_gateway = cloud.add_stopped(gateway.into_iter().flatten().collect());
     let ours = cloud.add_stopped(tags("dunlin"));
     let world = World::start_on(&cloud, &[&STEP[..], &["--stopped-pool-max=0"]].concat()).await;
     let gateway = FakeGateway::connect(&world).await;
@@ -260,7 +262,7 @@ async fn instance_without_our_tag_is_never_touched() {
     assert_eq!(world.instances().await.len(), 2);
     gateway.waiting(0);
     until_cloud(&cloud, CloudState::Terminated, 3).await;
-    for instance_id in [&untagged, &other] {
+    for instance_id in [&untagged, &other, &machine_of_gateway] {
         assert_eq!(cloud.state_of(instance_id), Some(CloudState::Stopped));
     }
     assert_eq!(cloud.state_of(&ours), Some(CloudState::Terminated));

@@ -160,6 +160,8 @@ impl Controller {
         let at = self.shared.clock.now();
         if self.followed.is_none_or(|then| at.saturating_sub(then) >= FOLLOW_PERIOD) {
             self.followed = Some(at);
+            // Their workers talk to the leader, so we cannot call them lost.
+            self.roster.inherit(at);
             if let Err(error) = self.shared.log.refresh().await {
                 tracing::warn!(%error, "read the leader's decisions");
             }
@@ -179,8 +181,10 @@ impl Controller {
         self.fleet_problem = None;
         let at = self.shared.clock.now();
         let changes = self.roster.update(at, &machines, &mut self.shared.members());
-        for change in changes {
-            self.settle(at, change).await;
+        if self.leading.is_some() {
+            for change in changes {
+                self.settle(at, change).await;
+            }
         }
         true
     }

@@ -49,6 +49,16 @@ impl Template {
         Self { name: name.to_owned(), version: version.to_owned() }
     }
 
+    fn specification(&self) -> LaunchTemplateSpecification {
+        let template = LaunchTemplateSpecification::builder().version(&self.version);
+        let template = if self.is_id() {
+            template.launch_template_id(&self.name)
+        } else {
+            template.launch_template_name(&self.name)
+        };
+        template.build()
+    }
+
     fn is_id(&self) -> bool {
         let digits = self.name.strip_prefix("lt-").unwrap_or_default();
         matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -81,7 +91,7 @@ impl Ec2 {
     }
 
     async fn check(&self) -> platform::Result<()> {
-        let Template { name, version } = &self.template;
+        let name = &self.template.name;
         let what = format!("launch template {name}");
         let refused = |action: &str, failure: Failure| {
             failure.starting(Doing { what: &what, action, resource: "the launch template and its instances" })
@@ -107,18 +117,12 @@ impl Ec2 {
         if let Err(error) = self.client.describe_instances().max_results(PAGE_MIN).send().await {
             return Err(refused("ec2:DescribeInstances", error.into()));
         }
-        let template = LaunchTemplateSpecification::builder().version(version);
-        let template = if self.template.is_id() {
-            template.launch_template_id(name)
-        } else {
-            template.launch_template_name(name)
-        };
         let tags = Tags::from([(FLEET_TAG.to_owned(), self.fleet.clone())]);
         let tried = self
             .client
             .run_instances()
             .dry_run(true)
-            .launch_template(template.build())
+            .launch_template(self.template.specification())
             .min_count(1)
             .max_count(1)
             .tag_specifications(tag_specification(&tags))
@@ -129,6 +133,38 @@ impl Ec2 {
             Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
             Err(error) => Err(refused("ec2:RunInstances", error.into())),
         }
+    }
+
+    /// All of them, or else as many as there are.
+    async fn run(&self, order: &LaunchOrder) -> Result<Launched> {
+        let all = self.run_between(order, order.count, "").await;
+        match all {
+            // Another token: it is another order. Nothing came of the first.
+            Err(error) if error.kind == CloudErrorKind::NoCapacity && order.count > 1 => {
+                self.run_between(order, 1, "m").await
+            }
+            all => all,
+        }
+    }
+
+    async fn run_between(&self, order: &LaunchOrder, least: u32, suffix: &str) -> Result<Launched> {
+        let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+        let offering = order.offerings.first().cloned().unwrap_or_default();
+        let request = self
+            .client
+            .run_instances()
+            .launch_template(self.template.specification())
+            .client_token(format!("{}{suffix}", order.client_token))
+            .set_instance_type(offering.instance_type.as_deref().map(InstanceType::from))
+            .set_subnet_id(offering.subnet.clone())
+            .min_count(count(least))
+            .max_count(count(order.count))
+            .tag_specifications(tag_specification(&order.tags));
+        let made = request.send().await.map_err(cloud_error)?;
+        let ids = made.instances().iter().filter_map(|one| one.instance_id());
+        let instance_ids: Vec<_> = ids.map(ToOwned::to_owned).collect();
+        let is_short = instance_ids.len() < order.count as usize;
+        Ok(Launched { instance_ids, exhausted: if is_short { vec![offering] } else { Vec::new() } })
     }
 
     async fn pages(&self, filter: Filter) -> Result<Vec<CloudInstance>> {
@@ -175,8 +211,12 @@ impl Cloud for Ec2 {
         Ok(())
     }
 
-    /// An instant fleet: one call that tries every offering, and says what it could not get.
+    /// With something to choose from, an instant fleet: one call that tries every offering, and says what it could not
+    /// get. It needs a role that new accounts do not have, so where there is no choice it is a plain launch.
     async fn launch(&self, order: &LaunchOrder) -> Result<Launched> {
+        if order.market == Market::OnDemand && order.offerings.len() <= 1 {
+            return self.run(order).await;
+        }
         let template = FleetLaunchTemplateSpecificationRequest::builder().version(&self.template.version);
         let template = if self.template.is_id() {
             template.launch_template_id(&self.template.name)

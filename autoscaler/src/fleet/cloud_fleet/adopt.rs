@@ -25,7 +25,7 @@ pub async fn adopt(cloud: &dyn Cloud, fleet: &str, instance_ids: &[String]) -> R
     }
     let tags = Tags::from([
         (FLEET_TAG.to_owned(), fleet.to_owned()),
-        (super::launch::ROLE_TAG.to_owned(), "worker".to_owned()),
+        (super::launch::ROLE_TAG.to_owned(), super::launch::WORKER_ROLE.to_owned()),
     ]);
     cloud.tag(instance_ids, &tags).await.map_err(refused)
 }

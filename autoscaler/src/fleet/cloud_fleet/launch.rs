@@ -11,6 +11,7 @@ use crate::fleet::{
 /// Which decision an instance comes from.
 pub(super) const DECISION_TAG: &str = "dunlin:decision";
 pub(super) const ROLE_TAG: &str = "dunlin:role";
+pub(super) const WORKER_ROLE: &str = "worker";
 
 /// A call without an answer is tried again under its token: it makes no more instances.
 const ATTEMPTS_MAX: u32 = 3;
@@ -91,7 +92,7 @@ impl CloudFleet {
         }
         let tags = [
             (FLEET_TAG, self.options.fleet.as_str()),
-            (ROLE_TAG, "worker"),
+            (ROLE_TAG, WORKER_ROLE),
             (DECISION_TAG, order.decision_id.as_str()),
         ];
         let order = LaunchOrder {

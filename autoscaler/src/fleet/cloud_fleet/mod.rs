@@ -13,7 +13,7 @@ use platform::{Error, Kind, Result};
 use super::{
     Failure, FailureKind, Fleet, FleetSupply, Launch, Launched, Machine, Outcome, Stop, StopWhy,
     budget::{Budget, Hourly},
-    cloud::{Cloud, CloudError, CloudErrorKind, FLEET_TAG, Market, Offering},
+    cloud::{Cloud, CloudError, CloudErrorKind, FLEET_TAG, Market, Offering, Tags},
 };
 use crate::clock::Clock;
 use sight::Sight;
@@ -127,7 +127,7 @@ impl CloudFleet {
         match self.cloud.describe().await {
             Ok(mut instances) => {
                 // Said again where it matters: nothing without our tag is ever touched.
-                instances.retain(|one| one.tags.get(FLEET_TAG) == Some(&self.options.fleet));
+                instances.retain(|one| self.is_ours(&one.tags));
                 let mut state = self.state();
                 state.budgets.describe.accepted();
                 state.sight.see(at, instances);
@@ -140,6 +140,12 @@ impl CloudFleet {
             }
             Err(error) => Err(Error::new(Kind::ServiceUnavailable, error.message)),
         }
+    }
+
+    /// Tagged with the fleet's name, and not as something beside its workers.
+    fn is_ours(&self, tags: &Tags) -> bool {
+        tags.get(FLEET_TAG) == Some(&self.options.fleet)
+            && tags.get(launch::ROLE_TAG).is_none_or(|role| role == launch::WORKER_ROLE)
     }
 
     /// The console's last lines say why a worker did not come.
