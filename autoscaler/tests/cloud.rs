@@ -103,6 +103,32 @@ async fn launch_that_was_never_answered_is_not_done_twice_after_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn launch_that_cannot_be_repeated_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("--store=file://{}", folder.path().display());
+    let arguments = [&STEP[..], &[store.as_str()]].concat();
+    let cloud = cloud_with(SimOptions { lag: Duration::from_secs(40), ..SimOptions::default() });
+    let world = World::start_on(&cloud, &arguments).await;
+    let gateway = FakeGateway::connect(&world).await;
+    cloud.swallow_next_launch();
+    gateway.waiting(16);
+    until_cloud(&cloud, CloudState::Pending, 4).await;
+    drop(gateway);
+    world.kill().await;
+
+    // Under the same token it would be another order now: what it made shows in the listing, later.
+    let world = World::start_on(&cloud, &[&arguments[..], &["--instance-types=other"]].concat()).await;
+    world.until("leader", async || world.status().await.leader).await;
+    let gateway = FakeGateway::connect(&world).await;
+    let _workers = Workers::on(&cloud, &world);
+    gateway.waiting(16);
+    world.until_ready(4).await;
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(cloud.instances().len(), 4);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn autoscaler_restarted_during_scale_out_loses_nothing_and_launches_no_more() {
     let cloud = cloud();
     let world = World::start_on(&cloud, &STEP).await;
