@@ -34,8 +34,9 @@ pub trait Queue: Send + Sync + 'static {
     /// Adds tasks, all or none. An empty call does nothing. A full queue answers `QueueFull`.
     async fn send(&self, tasks: Vec<Task>) -> Result<()>;
 
-    /// Waits up to `wait` for at least one task, then answers at once with what is there, oldest
-    /// first within a priority, interactive before batch. Empty when the wait is over.
+    /// Waits up to `wait` for at least one task, then answers at once with what is there, interactive
+    /// before batch, oldest first within a priority where the kind keeps an order. Empty when the wait
+    /// is over.
     async fn receive(&self, receive: Receive) -> Result<Vec<Delivery>>;
 
     /// Extends leases to `by` from now. Answers with those that had ended: their tasks may be
