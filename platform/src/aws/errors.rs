@@ -11,7 +11,9 @@ use aws_sdk_sqs::{
 use crate::{Error, Kind};
 
 /// When to try again what failed because the service was away: the SDK has backed off a few times by then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+pub(crate) const QUEUE_AWAY: &str = "the queue can't be used at the moment";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -123,7 +125,7 @@ impl Failure {
     #[must_use]
     pub fn running(self, away: Kind) -> Error {
         let message = match away {
-            Kind::QueueUnavailable => "the queue can't be used at the moment",
+            Kind::QueueUnavailable => QUEUE_AWAY,
             _ => "a service this one depends on can't be used at the moment",
         };
         Error::new(away, message).with_source(self.text).with_retry_after(RETRY_AFTER)

@@ -17,6 +17,10 @@ use crate::{Error, Result};
 /// A queue is asked only when the one before it has had nothing for this long: interactive comes first.
 const AFTER_THE_FIRST: Duration = Duration::from_millis(100);
 
+/// Messages that nobody takes are given back after this part of their lease: with the rest of it a worker that
+/// extends at half time still has a quarter to spare.
+const KEPT_PART: u32 = 4;
+
 pub(super) struct Inbox {
     lines: Vec<Arc<Line>>,
     link: Arc<Link>,
@@ -29,6 +33,8 @@ pub(super) struct Arrival {
     pub(super) message: Incoming,
     pub(super) line: usize,
     pub(super) end: Instant,
+    /// From then on it is not handed over any more.
+    pub(super) stale: Instant,
 }
 
 struct Link {
@@ -42,6 +48,8 @@ struct State {
     /// Since when each line is polled.
     polled: Vec<Option<Instant>>,
     failed: Option<Error>,
+    /// Whether somebody gives back what nobody takes.
+    is_kept: bool,
 }
 
 impl Inbox {
@@ -50,12 +58,13 @@ impl Inbox {
             arrived: lines.iter().map(|_| VecDeque::new()).collect(),
             polled: vec![None; lines.len()],
             failed: None,
+            is_kept: false,
         };
         let link = Arc::new(Link { state: Mutex::new(state), changed: Notify::new() });
         Self { lines, link, polls: Mutex::default() }
     }
 
-    /// Waits for messages. Dropped, what a poll brings later is kept for the next call, or comes back when its lease ends.
+    /// Waits for messages. Dropped, what a poll brings later is kept for the next call for a while, then given back.
     pub(super) async fn receive(&self, receive: Receive) -> Result<Vec<Arrival>> {
         let begun = Instant::now();
         let until = begun + receive.wait;
@@ -65,7 +74,7 @@ impl Inbox {
             let changed = self.link.changed.notified();
             let (is_polled, next) = {
                 let mut state = self.link.lock();
-                let arrivals = state.take(max, receive.lease / 2);
+                let arrivals = state.take(max);
                 if !arrivals.is_empty() {
                     return Ok(arrivals);
                 }
@@ -131,13 +140,15 @@ impl Inbox {
                 continue;
             };
             *polled = Some(Instant::now());
-            let (line, link) = (Arc::clone(line), Arc::clone(&self.link));
+            let (line, lines, link) = (Arc::clone(line), self.lines.clone(), Arc::clone(&self.link));
             let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             while polls.try_join_next().is_some() {}
             polls.spawn(async move {
                 let lease = whole_seconds(receive.lease);
                 let received = line.receive(max, whole_seconds(wait), lease).await;
-                link.polled(at, received, lease);
+                if link.polled(at, received, lease) {
+                    link.keep(&lines).await;
+                }
             });
         }
     }
@@ -149,36 +160,87 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn polled(&self, line: usize, received: Result<Vec<Incoming>>, lease: Duration) {
+    /// Whether the caller has to keep what is there, because nobody else does.
+    fn polled(&self, line: usize, received: Result<Vec<Incoming>>, lease: Duration) -> bool {
         let mut state = self.lock();
         if let Some(polled) = state.polled.get_mut(line) {
             *polled = None;
         }
         match received {
             Ok(messages) => {
-                let end = Instant::now() + lease;
+                let now = Instant::now();
+                let (end, stale) = (now + lease, now + lease / KEPT_PART);
                 if let Some(arrived) = state.arrived.get_mut(line) {
-                    arrived.extend(messages.into_iter().map(|message| Arrival { message, line, end }));
+                    let arrivals = messages.into_iter().map(|message| Arrival { message, line, end, stale });
+                    arrived.extend(arrivals);
                 }
             }
             Err(error) => state.failed = Some(error),
         }
+        let has_arrivals = state.arrived.iter().any(|arrived| !arrived.is_empty());
+        let keeps = has_arrivals && !state.is_kept;
+        state.is_kept |= has_arrivals;
         drop(state);
         self.changed.notify_waiters();
+        keeps
+    }
+
+    /// Gives back what nobody takes in time, until nothing is there.
+    async fn keep(&self, lines: &[Arc<Line>]) {
+        loop {
+            let (stale, next) = {
+                let mut state = self.lock();
+                let (stale, next) = state.stale();
+                state.is_kept = next.is_some() || stale.iter().any(|handles| !handles.is_empty());
+                (stale, next)
+            };
+            let is_over = next.is_none() && stale.iter().all(Vec::is_empty);
+            for (line, handles) in lines.iter().zip(stale) {
+                if let Err(error) = line.set_visibility(&handles, Duration::ZERO).await {
+                    // They come back by themselves when their leases end.
+                    tracing::warn!(%error, messages = handles.len(), "give back what nobody took");
+                }
+            }
+            match next {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None if is_over => return,
+                None => {}
+            }
+        }
     }
 }
 
 impl State {
-    /// What is there, interactive first, with at least `left` of its lease; the rest comes back by itself.
-    fn take(&mut self, max: usize, left: Duration) -> Vec<Arrival> {
-        let enough = Instant::now() + left;
+    /// What is there, interactive first. What is stale by now is left to be given back.
+    fn take(&mut self, max: usize) -> Vec<Arrival> {
+        let now = Instant::now();
         let mut taken = Vec::new();
         for arrived in &mut self.arrived {
-            arrived.retain(|arrival| arrival.end > enough);
-            let count = arrived.len().min(max - taken.len());
-            taken.extend(arrived.drain(..count));
+            let mut left = VecDeque::new();
+            for arrival in arrived.drain(..) {
+                if taken.len() < max && arrival.stale > now {
+                    taken.push(arrival);
+                } else {
+                    left.push_back(arrival);
+                }
+            }
+            *arrived = left;
         }
         taken
+    }
+
+    /// Takes out what is stale, by line, and says when more will be.
+    fn stale(&mut self) -> (Vec<Vec<String>>, Option<Instant>) {
+        let now = Instant::now();
+        let mut stale = Vec::new();
+        for arrived in &mut self.arrived {
+            let (gone, left): (VecDeque<_>, _) =
+                std::mem::take(arrived).into_iter().partition(|arrival| arrival.stale <= now);
+            *arrived = left;
+            stale.push(gone.into_iter().map(|arrival| arrival.message.handle).collect());
+        }
+        let next = self.arrived.iter().flatten().map(|arrival| arrival.stale).min();
+        (stale, next)
     }
 
     /// When a line that is not polled yet has to be.

@@ -22,7 +22,7 @@ use crate::{
 pub(super) const BATCH_MAX: usize = 10;
 
 /// Bytes in one call and in one message, by SQS since 2025.
-const BATCH_BYTES_MAX: usize = 1_048_576;
+pub(super) const BATCH_BYTES_MAX: usize = 1_048_576;
 
 /// The longest a receive may wait, by SQS.
 pub(super) const POLL_MAX: Duration = Duration::from_secs(20);
@@ -172,7 +172,8 @@ impl Line {
         let to = Arc::new(To { client: client.clone(), url: url.clone() });
         Self {
             sends: Gatherer::start(Sends(Arc::clone(&to)), LIMITS),
-            deletes: Gatherer::start(Deletes(to), LIMITS),
+            // One at a time: nobody waits for a delete, so the next gathers what has come meanwhile.
+            deletes: Gatherer::start(Deletes(to), Limits { calls_max: 1, ..LIMITS }),
             client,
             url,
             title,
@@ -327,7 +328,12 @@ fn refuse(failure: Failure, title: &str, action: &str) -> Error {
             format!("{title} does not exist ({action}): create it with deploy/aws, or name another");
         return Error::new(Kind::Config, sentence);
     }
-    failure.starting(Doing { what: title, action, resource: title })
+    let named = title.strip_prefix("queue sqs://").and_then(|named| named.split_once('/'));
+    let resource = match named {
+        Some((region, name)) => format!("arn:aws:sqs:{region}:*:{name}"),
+        None => title.to_owned(),
+    };
+    failure.starting(Doing { what: title, action, resource: &resource })
 }
 
 fn is_missing(failure: &Failure) -> bool {

@@ -12,11 +12,12 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
 use prost::Message as _;
 use proto::v1::Priority;
+use tokio::time::Instant;
 
 use self::{
     inbox::Inbox,
     leases::Leases,
-    line::{Address, BYTES_BESIDE_CONTENT, Line, Outgoing, whole_seconds},
+    line::{Address, BATCH_BYTES_MAX, BYTES_BESIDE_CONTENT, Line, Outgoing, whole_seconds},
 };
 use super::{ATTEMPTS_MAX, Counts, Delivery, Lease, Queue, Receive, Task};
 use crate::{Error, Kind, Result};
@@ -43,8 +44,8 @@ impl SqsQueue {
     /// sqs:SendMessage on both queues, and what a receiver needs on the dead letters.
     pub async fn open_for_sender(config: &SdkConfig, url: &str) -> Result<Self> {
         let lines = open_lines(config, url).await?;
-        let mut task_bytes_max = usize::MAX;
-        let mut dead_letters = None;
+        let mut task_bytes_max = BATCH_BYTES_MAX - BYTES_BESIDE_CONTENT;
+        let mut dead_letters: Option<String> = None;
         for line in &lines {
             let (size, redrive) = (QueueAttributeName::MaximumMessageSize, QueueAttributeName::RedrivePolicy);
             let attributes = line.attributes(&[size.clone(), redrive.clone()]).await?;
@@ -52,13 +53,19 @@ impl SqsQueue {
                 task_bytes_max = task_bytes_max.min(bytes.saturating_sub(BYTES_BESIDE_CONTENT));
             }
             let arn = redrive_target(&line.title, attributes.get(&redrive))?;
-            let address = Address::of_arn(&arn).ok_or_else(|| {
-                Error::new(Kind::Config, format!("{}: {arn:?} is not the ARN of a queue", line.title))
-            })?;
-            dead_letters.get_or_insert(address);
+            if let Some(other) = dead_letters.replace(arn.clone()).filter(|other| *other != arn) {
+                let sentence = format!(
+                    "{} sends dead letters to {arn}, the queue beside it to {other}: give both the same",
+                    line.title
+                );
+                return Err(Error::new(Kind::Config, sentence));
+            }
         }
         let dead_letters = match dead_letters {
-            Some(address) => {
+            Some(arn) => {
+                let address = Address::of_arn(&arn).ok_or_else(|| {
+                    Error::new(Kind::Config, format!("queue {url}: {arn:?} is not the ARN of a queue"))
+                })?;
                 let line = Line::open(config, &address).await?;
                 line.check_settling().await?;
                 Some(Arc::new(Self::of(vec![Arc::new(line)])))
@@ -181,6 +188,7 @@ impl Queue for SqsQueue {
         let by = whole_seconds(by);
         let mut lost = leases.iter().filter(|lease| !self.lock().is_held(lease)).cloned().collect::<Vec<_>>();
         for (line, handles) in self.handles(leases) {
+            let end = Instant::now() + by;
             let gone = line.set_visibility(&handles, by).await?;
             let mut held = self.lock();
             for lease in leases {
@@ -189,7 +197,7 @@ impl Queue for SqsQueue {
                         held.remove(lease);
                         lost.push(lease.clone());
                     }
-                    Some(handle) if handles.contains(&handle) => held.extend(lease, by),
+                    Some(handle) if handles.contains(&handle) => held.extend(lease, end),
                     _ => {}
                 }
             }
