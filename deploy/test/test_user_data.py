@@ -107,13 +107,21 @@ def test_services_are_told_what_the_stack_made(deployed):
     assert gateway["DUNLIN_STORE"] == worker["DUNLIN_STORE"] == found["StoreUrl"]
     assert worker["DUNLIN_RESULTS"] == found["ResultsUrl"]
     assert worker["DUNLIN_MODEL"] == "onnx:/opt/dunlin/model"
-    assert gateway["DUNLIN_URI_BUCKETS"] == "one,two"
+    assert "DUNLIN_URI_BUCKETS=one,two" in texts["gateway"]
     assert gateway["DUNLIN_AUTOSCALER"] == worker["DUNLIN_AUTOSCALER"] == "http://autoscaler.dunlin.internal:8002"
     assert autoscaler["DUNLIN_FLEET"] == found["FleetUrl"]
     assert autoscaler["DUNLIN_STORE"] == found["StateUrl"]
     assert autoscaler["DUNLIN_SUBNETS"] == found["Subnets"]
     assert autoscaler["DUNLIN_MAX_INSTANCES"] == "20"
     assert found["ResultsQueueUrl"] in texts["worker"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_option_is_set_to_nothing(moto, deployed, service):
+    """An empty variable is a value to a program, and mostly a wrong one."""
+    stack.deploy(moto, f"plain-{service}")
+    settings = environment(user_data(moto, f"plain-{service}-{service}"), service)
+    assert "DUNLIN_PROFILE" in settings and all(settings.values())
 
 
 def run_install(folder, archive_uri, digest, **more):
