@@ -45,7 +45,10 @@ fn run(cli: Cli) -> Outcome {
         match cli.command {
             Command::Up(options) => up::run(*options).await,
             Command::Gateway(options) => failure::of_service(gateway::run(*options).await),
-            Command::Worker(options) => classifier_worker::run(*options).await.map(classifier_worker::Ended::exit_code).map_err(failure::of_error),
+            Command::Worker(options) => classifier_worker::run(*options)
+                .await
+                .map(classifier_worker::Ended::exit_code)
+                .map_err(failure::of_error),
             Command::Autoscaler(options) => failure::of_service(autoscaler::run(*options).await),
             Command::Classify(options) => classify::run(options, colours).await,
             Command::Status(options) => status::run(options, colours).await,

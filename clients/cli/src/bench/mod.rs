@@ -15,12 +15,13 @@ use proto::v1::ClassifyOptions;
 use tokio::time::Instant;
 
 use crate::{
-    connect::{GatewayOptions, Service, connect},
+    connect::{AutoscalerOptions, GatewayOptions, Service, connect},
     failure::{Failure, INTERRUPTED, Outcome},
     output::{ColourOptions, Format, Output},
     stream::classifier,
 };
 
+mod cloud;
 mod load;
 mod machine;
 mod measure;
@@ -28,14 +29,17 @@ mod picture;
 mod report;
 mod request;
 
+use cloud::Cloud;
 use load::{Extent, Load, Notes};
-use report::Report;
+use report::{Report, Servers};
 use request::{Caller, Rpc};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     gateway: GatewayOptions,
+    #[command(flatten)]
+    autoscaler: AutoscalerOptions,
     /// Closed loop: this many requests at once, the next when one is answered
     #[arg(short, long, default_value_t = 8, value_name = "N", help_heading = "Load")]
     concurrency: usize,
@@ -205,6 +209,7 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     }
     writeln!(io::stderr(), "measuring …")?;
     let notes = Notes::new();
+    let calls_before = cloud::calls(&options.autoscaler.autoscaler).await;
     let cpu_before = options.server_pid.and_then(machine::cpu_time);
     let started = Instant::now();
     let whole = tokio::select! {
@@ -215,7 +220,15 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     let cpu = cpu_before.zip(cpu_after).map(|(before, after)| after.saturating_sub(before));
     let measured = notes.read();
     let took = measured.last_answer.map_or(Duration::ZERO, |last| last.duration_since(started));
-    let report = Report::new(words, &measured, took, cpu);
+    let cloud = match calls_before {
+        Some(before) if !before.is_empty() => {
+            tokio::time::sleep(cloud::REPORTS).await;
+            let after = cloud::calls(&options.autoscaler.autoscaler).await.unwrap_or_default();
+            Cloud::new(&before, &after, measured.ok(), picture.len())
+        }
+        _ => None,
+    };
+    let report = Report::new(words, &measured, took, Servers { cpu, cloud });
     let mut output = Output::new();
     match options.output {
         Format::Json => output.json(&report)?,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{machine::Machine, measure::Measured};
+use super::{cloud::Cloud, machine::Machine, measure::Measured};
 use crate::{output::Style, times::short};
 
 #[derive(Debug, Serialize)]
@@ -27,6 +27,14 @@ pub(super) struct Report {
     images_retried: u64,
     machine: Machine,
     server_cpu_seconds: Option<f64>,
+    cloud: Option<Cloud>,
+}
+
+/// What the run took on the other side, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Servers {
+    pub(super) cpu: Option<Duration>,
+    pub(super) cloud: Option<Cloud>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +58,7 @@ struct Means {
 }
 
 impl Report {
-    pub(super) fn new(load: String, measured: &Measured, took: Duration, cpu: Option<Duration>) -> Self {
+    pub(super) fn new(load: String, measured: &Measured, took: Duration, servers: Servers) -> Self {
         let failed = measured.failed.values().sum();
         Self {
             load,
@@ -68,7 +76,8 @@ impl Report {
             workers: measured.parts.workers(),
             images_retried: measured.parts.retried,
             machine: Machine::read(),
-            server_cpu_seconds: cpu.map(|cpu| round(cpu.as_secs_f64())),
+            server_cpu_seconds: servers.cpu.map(|cpu| round(cpu.as_secs_f64())),
+            cloud: servers.cloud,
         }
     }
 
@@ -135,6 +144,9 @@ impl Report {
             let each = if self.images_ok == 0 { 0.0 } else { seconds * 1e3 / self.images_ok as f64 };
             lines.push(("server", format!("{seconds:.2} s of CPU, {each:.2} ms an image")));
         }
+        if let Some(cloud) = &self.cloud {
+            lines.push(("AWS", cloud.words()));
+        }
         let line = |(title, words): (&str, String)| format!("{}{words}", style.bold(&format!("{title:<10}")));
         lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -200,7 +212,7 @@ mod tests {
             "8 at once".to_owned(),
             &measured,
             Duration::from_secs(2),
-            Some(Duration::from_millis(100)),
+            Servers { cpu: Some(Duration::from_millis(100)), cloud: None },
         );
         let words = report.words(Style::default());
         assert!(words.contains("5.0 a second: 10 answered and 0 failed in 2.0 s"), "{words}");
@@ -213,7 +225,7 @@ mod tests {
 
     #[test]
     fn run_without_an_answer_has_no_latency() {
-        let report = Report::new(String::new(), &Measured::new(), Duration::from_secs(1), None);
+        let report = Report::new(String::new(), &Measured::new(), Duration::from_secs(1), Servers::default());
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["latency_ms"].is_null() && json["server_cpu_seconds"].is_null());
         assert!(!report.words(Style::default()).contains("latency"));
