@@ -83,7 +83,9 @@ impl Group {
         let mut open = Vec::with_capacity(images.len());
         for Accepted { index, custom_id, content } in images {
             let cache_key = match (&self.core.cache, &content) {
-                (Some(_), Picture::Content(content)) => Some(Key::of(content, &custom_id, options)),
+                (Some(_), Picture::Content(content)) if !options.no_cache => {
+                    Some(Key::of(content, &custom_id, options))
+                }
                 _ => None,
             };
             if let Some(mut result) = cache_key.and_then(|key| self.core.cache.as_ref()?.get(&key)) {

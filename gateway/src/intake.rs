@@ -22,6 +22,8 @@ pub struct Checked {
     pub min_score: f32,
     pub priority: Priority,
     pub max_queue_duration: Option<Duration>,
+    /// The caller wants no answer from memory.
+    pub no_cache: bool,
 }
 
 /// Checks the options of a request; all that is wrong is in one error.
@@ -58,6 +60,7 @@ pub fn check_options(options: Option<ClassifyOptions>, models: &Models) -> Resul
         min_score: options.min_score,
         priority,
         max_queue_duration,
+        no_cache: options.no_cache,
     })
 }
 
