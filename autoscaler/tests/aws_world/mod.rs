@@ -4,6 +4,7 @@
 pub mod proxy;
 
 use std::{
+    collections::BTreeMap,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -45,7 +46,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn start(folder: &Path, endpoint: &str, name: &str, arguments: &[String]) -> Self {
+    pub fn start(folder: &Path, environment: &[(String, String)], name: &str, arguments: &[String]) -> Self {
         let log = folder.join(format!("{name}-{}.log", free_port()));
         let mut command = Command::new(program(name));
         for (variable, _) in
@@ -55,10 +56,7 @@ impl Service {
         }
         let child = command
             .args(arguments)
-            .env("AWS_ENDPOINT_URL", endpoint)
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -121,6 +119,8 @@ impl Drop for Service {
 pub struct Cloud {
     pub folder: tempfile::TempDir,
     pub endpoint: String,
+    /// The environment of each program with a role of its own.
+    pub roles: BTreeMap<String, Vec<(String, String)>>,
     pub public: u16,
     pub internal: u16,
     pub autoscaler: u16,
@@ -140,11 +140,23 @@ impl Cloud {
 
     pub fn with(endpoint: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, endpoint, public: free_port(), internal: free_port(), autoscaler: free_port() }
+        let roles = BTreeMap::new();
+        Self { folder, endpoint, roles, public: free_port(), internal: free_port(), autoscaler: free_port() }
     }
 
     pub fn start(&self, program: &str, arguments: &[String]) -> Service {
-        Service::start(self.folder.path(), &self.endpoint, program, arguments)
+        let mut environment = vec![
+            ("AWS_ENDPOINT_URL".to_owned(), self.endpoint.clone()),
+            ("AWS_REGION".to_owned(), "us-east-1".to_owned()),
+        ];
+        match self.roles.get(program) {
+            Some(role) => environment.extend(role.iter().cloned()),
+            None => environment.extend(
+                [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            ),
+        }
+        Service::start(self.folder.path(), &environment, program, arguments)
     }
 
     pub fn gateway(&self, more: &[&str]) -> Service {
