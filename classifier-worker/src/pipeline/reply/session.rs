@@ -18,6 +18,7 @@ use proto::{
 };
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,6 +44,9 @@ pub(super) struct Session {
     owed: HashMap<String, Owed>,
     /// Tasks to speak of next on this connection, in order.
     outbox: VecDeque<String>,
+    /// Results that were taken by the gateway and are being stored: at once, because each takes a call. As many as are
+    /// held, at most.
+    keeping: JoinSet<()>,
     /// Whether `post.stranded` counts this session.
     stranded: bool,
 }
@@ -61,7 +65,15 @@ struct Connection {
 
 impl Session {
     pub(super) fn new(client: ReplyServiceClient<Channel>, post: Arc<Post>, gateway: String) -> Self {
-        Self { client, post, gateway, owed: HashMap::new(), outbox: VecDeque::new(), stranded: false }
+        Self {
+            client,
+            post,
+            gateway,
+            owed: HashMap::new(),
+            outbox: VecDeque::new(),
+            keeping: JoinSet::new(),
+            stranded: false,
+        }
     }
 
     /// Runs until the worker ends.
@@ -183,7 +195,7 @@ impl Session {
             Some(response::Event::Accepted(accepted)) => {
                 let Some(owed) = self.owed.remove(&accepted.task_id) else { return };
                 match owed.answer {
-                    Some((result, _)) => self.post.keep_and_ack(owed.ticket, result).await,
+                    Some((result, _)) => self.keep(owed.ticket, result),
                     // It was an earlier attempt's answer: this attempt has become pointless.
                     None => owed.ticket.cancel(),
                 }
@@ -217,6 +229,12 @@ impl Session {
                 _ => {}
             }
         }
+    }
+
+    fn keep(&mut self, ticket: Arc<Ticket>, result: ImageResult) {
+        while self.keeping.try_join_next().is_some() {}
+        let post = Arc::clone(&self.post);
+        self.keeping.spawn(async move { post.keep_and_ack(ticket, result).await });
     }
 
     fn set_stranded(&mut self, now: Stranded) {
