@@ -35,10 +35,9 @@ def wait_for(endpoint, server):
 @pytest.fixture(scope="module")
 def moto():
     port = free_port()
-    program = pathlib.Path(sys.executable).parent / "moto_server"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
     server = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, DEPLOY / "test" / "moto_server.py", "-H", "127.0.0.1", "-p", str(port)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

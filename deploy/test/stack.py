@@ -84,18 +84,22 @@ def without_none(value):
     return value
 
 
+# AWS allows a batch by the action of its entries; moto asks for the batch's own name.
+BATCHES = {f"sqs:{name}": f"sqs:{name}Batch" for name in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility")}
+
 # moto asks about these for every queue at once, because it knows no queue yet.
 SQS_ON_EVERYTHING = {"sqs:GetQueueUrl", "sqs:CreateQueue", "sqs:ListQueues"}
 
 
 def as_moto_asks(document):
-    """The same policy in the words in which moto asks: EC2 and some of SQS for everything, HeadBucket by that name (AWS
-    has no such action: it asks for ListBucket). Conditions it passes over. What is compared exactly is every action, and
+    """The same policy in the words in which moto asks: EC2 and some of SQS for everything, batches and HeadBucket by
+    these names (AWS has no such actions: it asks for those of the entries, and for ListBucket). Conditions it passes over. What is compared exactly is every action, and
     for SQS and S3 the queue, the bucket and the key."""
     statements = []
     for statement in document["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         resource = "*" if all(action.startswith("ec2:") for action in actions) else statement["Resource"]
+        actions = [*actions, *(BATCHES[action] for action in actions if action in BATCHES)]
         if "s3:ListBucket" in actions:
             actions = [*actions, "s3:HeadBucket"]
         statements.append({**statement, "Action": actions, "Resource": resource})

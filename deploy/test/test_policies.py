@@ -129,13 +129,15 @@ def arguments(world, api, name, on):
             "delete_message": {**url, "ReceiptHandle": "none"},
             "change_message_visibility": {**url, "ReceiptHandle": "none", "VisibilityTimeout": 0},
             "get_queue_attributes": {**url, "AttributeNames": ["All"]},
+            "send_message_batch": {**url, "Entries": [{"Id": "0", "MessageBody": "x"}]},
+            "delete_message_batch": {**url, "Entries": [{"Id": "0", "ReceiptHandle": "none"}]},
             "tag_queue": {**url, "Tags": {"dunlin:seen": "0"}},
         }.get(name, url)
     if api == "s3":
         bucket, _, key = on.partition("/")
         place = {"Bucket": world["buckets"][bucket]}
         if key:
-            place["Key"] = key
+            place["Prefix" if name == "list_objects_v2" else "Key"] = key
         return {**place, "Body": b"x"} if name == "put_object" else place
     if api == "iam":
         return {"RoleName": "tried-us-east-1-worker"}
@@ -168,6 +170,9 @@ TABLE = [
     ("sqs:send_message", "tried-results", {W}),
     ("sqs:send_message", "tried-reply-one", {W}),
     ("sqs:send_message", "strange", set()),
+    ("sqs:send_message_batch", "tried", {G}),
+    ("sqs:send_message_batch", "tried-reply-one", {W}),
+    ("sqs:delete_message_batch", "tried", {W}),
     ("sqs:receive_message", "tried", {W}),
     ("sqs:receive_message", "tried-batch", {W}),
     ("sqs:receive_message", "tried-dead", {G}),
@@ -195,7 +200,7 @@ TABLE = [
     ("s3:head_bucket", "in", {G, W}),
     ("s3:head_bucket", "out", {W}),
     ("s3:head_bucket", "state", {A}),
-    ("s3:list_objects_v2", "state", {A}),
+    ("s3:list_objects_v2", "state/autoscaler/decisions/", {A}),
     ("s3:list_objects_v2", "callers", set()),
     ("s3:put_object", "in/new", {G}),
     ("s3:get_object", "in/key", {W}),
