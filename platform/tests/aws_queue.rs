@@ -133,6 +133,11 @@ async fn message_that_nobody_takes_is_given_back_for_another_worker() {
     let got = gone.receive(Receive { lease, ..receive(1, Duration::ZERO) }).await.unwrap();
     assert_eq!((got[0].task.task_id.as_str(), got[0].attempt), ("taken", 1));
     gone.ack(&[got[0].lease.clone()]).await.unwrap();
+    // A look does not wait for a long poll that is under way.
+    let dropped = gone.receive(Receive { lease, ..receive(1, Duration::from_secs(20)) });
+    assert!(tokio::time::timeout(Duration::from_millis(50), dropped).await.is_err());
+    let look = gone.receive(receive(1, Duration::ZERO));
+    assert!(tokio::time::timeout(Duration::from_secs(5), look).await.unwrap().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

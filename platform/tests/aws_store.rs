@@ -116,3 +116,32 @@ async fn callers_objects_are_measured_and_read_up_to_a_limit() {
     let none = S3Uri { version: Some("no-such-version".to_owned()), ..uri };
     assert_eq!(objects.head(&none).await.unwrap_err().kind(), Kind::ObjectNotFound);
 }
+
+#[tokio::test]
+async fn denied_bucket_is_refused_with_the_action_that_is_missing() {
+    let Some(moto) = Moto::start().await else { return };
+    let (config, client) = with_bucket(&moto.endpoint(), "denied").await;
+    client.put_object().bucket("denied").key("a").body(Bytes::from_static(b"a").into()).send().await.unwrap();
+    enforce_permissions(&moto.endpoint()).await;
+    let refused = S3Store::open_with(&config, "s3://denied").await.err().unwrap();
+    assert_eq!(refused.kind(), Kind::Config);
+    for part in ["permission denied", "s3:ListBucket", "arn:aws:s3:::denied", "policy"] {
+        assert!(refused.message().contains(part), "{refused}");
+    }
+    let uri = S3Uri::parse("s3://denied/a").unwrap();
+    assert_eq!(S3Objects::new(&config).head(&uri).await.unwrap_err().kind(), Kind::UriNotAllowed);
+}
+
+/// From the next call on moto asks its IAM, which knows nobody.
+async fn enforce_permissions(endpoint: &str) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let host = endpoint.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!(
+        "POST /moto-api/reset-auth HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n0"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

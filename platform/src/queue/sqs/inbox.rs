@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// A queue is asked only when the one before it has had nothing for this long: interactive comes first.
 const AFTER_THE_FIRST: Duration = Duration::from_millis(100);
 
+/// A look without a wait still takes a round trip; one that takes longer than this is not waited for.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
 /// Messages that nobody takes are given back after this part of their lease: with the rest of it a worker that
 /// extends at half time still has a quarter to spare.
 const KEPT_PART: u32 = 4;
@@ -72,7 +75,7 @@ impl Inbox {
         let mut polled_once = false;
         loop {
             let changed = self.link.changed.notified();
-            let (is_polled, next) = {
+            let next = {
                 let mut state = self.link.lock();
                 let arrivals = state.take(max);
                 if !arrivals.is_empty() {
@@ -87,21 +90,19 @@ impl Inbox {
                 }
                 polled_once = true;
                 let is_polled = state.polled.iter().any(Option::is_some);
-                if is_over && !(receive.wait.is_zero() && is_polled) {
+                let is_looking = receive.wait.is_zero() && is_polled && begun.elapsed() < LOOK_MAX;
+                if is_over && !is_looking {
                     return Ok(Vec::new());
                 }
-                (is_polled, state.next_poll())
+                state.next_poll()
             };
             let wake = match next {
+                _ if receive.wait.is_zero() => begun + LOOK_MAX,
                 Some(next) => next.min(until),
                 None => until,
             };
-            if is_polled && receive.wait.is_zero() {
-                changed.await;
-            } else {
-                // Whichever comes first: the loop looks again.
-                let _ = tokio::time::timeout_at(wake, changed).await;
-            }
+            // Whichever comes first: the loop looks again.
+            let _ = tokio::time::timeout_at(wake, changed).await;
         }
     }
 
