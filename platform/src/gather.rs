@@ -88,7 +88,8 @@ async fn run<B: Batch>(batch: Arc<B>, limits: Limits, mut handed: mpsc::Receiver
             },
         };
         while calls.try_join_next().is_some() {}
-        let is_busy = !calls.is_empty() || begun.is_some_and(|begun: Instant| begun.elapsed() < limits.linger);
+        let is_busy =
+            !calls.is_empty() || begun.is_some_and(|begun: Instant| begun.elapsed() < limits.linger);
         let until = Instant::now() + if is_busy { limits.linger } else { Duration::ZERO };
         let mut bytes = B::bytes(&first.item);
         let mut together = vec![first];
