@@ -37,7 +37,8 @@ use crate::{
     controller::{Controller, ControllerOptions},
     decision_log::DecisionLog,
     fleet::{
-        CloudFleet, CloudFleetOptions, Fleet, FleetUrl, LocalFleet, LocalOptions, cloud::Cloud,
+        CloudFleet, CloudFleetOptions, Fleet, FleetUrl, LocalFleet, LocalOptions,
+        cloud::{Cloud, Offering},
         simcloud::SimCloud,
     },
     leader::Lease,
@@ -99,7 +100,11 @@ impl Autoscaler {
         let clock = Clock::start();
         let url = FleetUrl::parse(&options.fleet)
             .map_err(|problem| Error::new(Kind::Config, format!("--fleet: {problem}")))?;
-        let cloud = open_cloud(&url).await?;
+        let first = Offering {
+            instance_type: options.instance_types.first().cloned(),
+            subnet: options.subnets.first().cloned(),
+        };
+        let cloud = open_cloud(&url, &first).await?;
         Self::bind_to(options, cloud, clock).await
     }
 
@@ -195,14 +200,14 @@ fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease
 }
 
 /// The cloud that a fleet is in, and the fleet's name there; `None` when it is on this machine.
-async fn open_cloud(url: &FleetUrl) -> Result<Option<(String, Arc<dyn Cloud>)>> {
+async fn open_cloud(url: &FleetUrl, first: &Offering) -> Result<Option<(String, Arc<dyn Cloud>)>> {
     let (name, cloud): (_, Arc<dyn Cloud>) = match url {
         FleetUrl::Local => return Ok(None),
         FleetUrl::Sim { name, options } => (name, Arc::new(SimCloud::new(name, options.clone()))),
         #[cfg(feature = "ec2")]
         FleetUrl::Ec2 { name, template, version } => {
             let template = fleet::cloud::ec2::Template::new(template, version);
-            (name, Arc::new(fleet::cloud::ec2::Ec2::open(name, template).await?))
+            (name, Arc::new(fleet::cloud::ec2::Ec2::open(name, template, first).await?))
         }
         #[cfg(not(feature = "ec2"))]
         FleetUrl::Ec2 { .. } => {
@@ -218,7 +223,7 @@ async fn open_cloud(url: &FleetUrl) -> Result<Option<(String, Arc<dyn Cloud>)>> 
 pub async fn adopt(fleet_url: &str, instance_ids: &[String]) -> Result<()> {
     let config = |problem: String| Error::new(Kind::Config, format!("--fleet: {problem}"));
     let url = FleetUrl::parse(fleet_url).map_err(config)?;
-    match open_cloud(&url).await? {
+    match open_cloud(&url, &Offering::default()).await? {
         Some((name, cloud)) => fleet::adopt(cloud.as_ref(), &name, instance_ids).await,
         None => Err(config("local: has no instances to adopt".to_owned())),
     }

@@ -31,13 +31,12 @@ struct Stack {
 }
 
 impl Stack {
-    /// Deploys the template; from then on moto asks for permissions. The script of deploy/test does it, with the Python that
-    /// moto runs on.
+    /// Deploys the template; from then on moto asks for permissions. The script of deploy/test does it, with what
+    /// `deploy/check install` has made.
     fn deploy(endpoint: &str) -> Self {
-        let moto = std::env::var("DUNLIN_TEST_MOTO").unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/test/stack.py");
-        let deployed = Command::new(Path::new(&moto).with_file_name("python"))
-            .arg(script)
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/test");
+        let deployed = Command::new(tests.join(".venv/bin/python"))
+            .arg(tests.join("stack.py"))
             .args(["--endpoint", endpoint, "--parameter", "RunServices=false", "--enforce"])
             .output()
             .unwrap();

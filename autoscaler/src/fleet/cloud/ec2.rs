@@ -73,10 +73,11 @@ pub struct Ec2 {
 
 impl Ec2 {
     /// Connects and makes sure that the fleet could do its work: the error names what is missing and what to do.
-    pub async fn open(fleet: &str, template: Template) -> platform::Result<Self> {
+    /// `first` is what a launch would ask for: a template without a subnet can be launched in its own network only there.
+    pub async fn open(fleet: &str, template: Template, first: &Offering) -> platform::Result<Self> {
         let config = platform::aws::config().await?;
         let ec2 = Self::new(&config, fleet, template);
-        ec2.check().await?;
+        ec2.check(first).await?;
         Ok(ec2)
     }
 
@@ -90,7 +91,7 @@ impl Ec2 {
         Self { client: Client::from_conf(config), fleet: fleet.to_owned(), template }
     }
 
-    async fn check(&self) -> platform::Result<()> {
+    async fn check(&self, first: &Offering) -> platform::Result<()> {
         let name = &self.template.name;
         let what = format!("launch template {name}");
         let refused = |action: &str, failure: Failure| {
@@ -123,6 +124,8 @@ impl Ec2 {
             .run_instances()
             .dry_run(true)
             .launch_template(self.template.specification())
+            .set_instance_type(first.instance_type.as_deref().map(InstanceType::from))
+            .set_subnet_id(first.subnet.clone())
             .min_count(1)
             .max_count(1)
             .tag_specifications(tag_specification(&tags))
