@@ -116,7 +116,9 @@ async fn system_scales_from_none_and_back_on_what_the_template_made_under_its_ow
     let Some(moto) = Moto::start().await else { return };
     let stack = Stack::deploy(&moto.endpoint());
     let mut cloud = Cloud::with(moto.endpoint());
-    for (program, service) in [("gateway", "gateway"), ("classifier-worker", "worker"), ("autoscaler", "autoscaler")] {
+    for (program, service) in
+        [("gateway", "gateway"), ("classifier-worker", "worker"), ("autoscaler", "autoscaler")]
+    {
         cloud.roles.insert(program.to_owned(), stack.role(service));
     }
     let cloud = Arc::new(cloud);
