@@ -94,8 +94,17 @@ impl Worker {
 
     /// The same with a queue that is open already.
     pub async fn with_queue(options: Options, queue: Arc<dyn Queue>) -> Result<Self> {
-        let instance = if options.on_instance { Some(Instance::find().await?) } else { None };
         let store = open_store(options.store.as_deref()).await.context("open store")?;
+        Self::with(options, queue, store).await
+    }
+
+    /// The same with a store that is open already, too.
+    pub async fn with(
+        options: Options,
+        queue: Arc<dyn Queue>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Result<Self> {
+        let instance = if options.on_instance { Some(Instance::find().await?) } else { None };
         let results = match &options.results {
             Some(_) => open_store(options.results.as_deref()).await.context("open results")?,
             None => store.clone(),

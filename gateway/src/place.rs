@@ -13,6 +13,7 @@ use platform::{
 };
 use prost::Message as _;
 use proto::internal::v1::task::Input;
+use sha2::{Digest as _, Sha256};
 
 /// What goes into one object. A worker takes ten tasks at a time, so more images would be read by many; four megabytes are a
 /// request of milliseconds, and no reason yet for an upload in parts; sixteen images in each of four writes of 30 ms are 2,000
@@ -21,7 +22,10 @@ const BUNDLE: Limits =
     Limits { items_max: 16, bytes_max: 4 * 1024 * 1024, linger: Duration::from_millis(5), calls_max: 4 };
 
 /// The name in a task is for the eyes only; the whole one stays here.
-const NAME_BYTES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 128;
+
+/// A longer name is cut, and told apart by a sum: a task that points to its image stays under 1 KiB.
+const KEY_BYTES_MAX: usize = 160;
 
 /// Where images and results go.
 pub struct Places {
@@ -130,6 +134,12 @@ pub fn key(name: &str) -> String {
         } else {
             key.push_str(&format!("={byte:02x}"));
         }
+    }
+    if key.len() > KEY_BYTES_MAX {
+        let sum = Sha256::digest(name.as_bytes());
+        key.truncate(KEY_BYTES_MAX - 17);
+        key.push('-');
+        sum.iter().take(8).for_each(|byte| key.push_str(&format!("{byte:02x}")));
     }
     match key.as_str() {
         "" | "." | ".." => format!("={key}"),
@@ -259,11 +269,31 @@ mod tests {
         check("ü", "=c3=bc", "=c3=bc").await;
     }
 
-    #[test]
-    fn pointer_is_small_whatever_the_caller_calls_the_image() {
+    #[tokio::test]
+    async fn pointer_is_small_whatever_the_caller_calls_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(folder.path()).unwrap());
+        let mut keys = Vec::new();
+        for (naming, last) in [(Naming::Id, "a"), (Naming::FileName, "a"), (Naming::FileName, "b")] {
+            let places = Places::new(0, Some(Arc::clone(&store)), true, naming);
+            let mut task = Task {
+                task_id: platform::id::new(),
+                custom_id: format!("{}{last}", "ü".repeat(500)),
+                reply_to: "http://ip-10-0-123-123.eu-central-1.compute.internal:8001".to_owned(),
+                model: "efficientnet-lite0@2024-01-01-quantized".to_owned(),
+                enqueue_time: Some(platform::time::now()),
+                deadline: Some(platform::time::now()),
+                top_k: 1000,
+                min_score: 0.5,
+                ..Task::default()
+            };
+            places.place(&mut task, image(3, 1)).await.unwrap();
+            // What is left of 1 KiB beside the names of attributes, a trace and the body.
+            assert!(task.encoded_len() <= 768, "{}", task.encoded_len());
+            keys.push(task.result_key);
+        }
+        assert_ne!(keys[1], keys[2], "cut names stay apart");
         let mut name = "ü".repeat(500);
-        shorten(&mut name, NAME_BYTES_MAX);
-        assert_eq!(name.len(), 256);
         shorten(&mut name, 255);
         assert_eq!(name.len(), 254);
     }

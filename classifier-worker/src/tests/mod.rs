@@ -16,6 +16,7 @@ use crate::{Ended, Options, Worker, model::ModelUrl};
 mod autoscaler;
 mod delivery;
 mod drain;
+mod faults;
 mod gateway;
 mod photographs;
 
@@ -76,7 +77,10 @@ struct Running {
 
 impl Running {
     async fn start(options: Options, queue: Arc<dyn Queue>) -> Self {
-        let worker = Worker::with_queue(options, queue).await.unwrap();
+        Self::of(Worker::with_queue(options, queue).await.unwrap())
+    }
+
+    fn of(worker: Worker) -> Self {
         let shutdown = Shutdown::new();
         let for_run = shutdown.clone();
         let worker = tokio::spawn(async move { worker.run(&for_run).await });
