@@ -19,9 +19,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Metadata(Client);
 
 impl Metadata {
-    pub(crate) async fn new() -> Self {
-        let provider =
-            ProviderConfig::with_default_region().await.with_http_client(platform::aws::http_client());
+    pub(crate) fn new() -> Self {
+        let provider = ProviderConfig::without_region().with_http_client(platform::aws::http_client());
         let client = Client::builder()
             .configure(&provider)
             .max_attempts(3)

@@ -17,7 +17,7 @@ pub(crate) struct Instance {
 #[cfg(feature = "aws")]
 impl Instance {
     pub(crate) async fn find() -> Result<Self> {
-        let metadata = Metadata::new().await;
+        let metadata = Metadata::new();
         Ok(Self { id: metadata.instance_id().await?, metadata })
     }
 
