@@ -5,32 +5,14 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::QueueAttributeName;
 use platform::{
     aws::stand_in::{self, Fauxqs},
     queue::{Queue, Receive, SqsQueue, Task},
 };
 
-/// NAME, NAME-batch, and NAME-dead for the dead letters of both.
-async fn make_queues(config: &SdkConfig, name: &str) -> String {
-    let client = aws_sdk_sqs::Client::new(config);
-    let create = |name: String| client.create_queue().queue_name(name);
-    let dead = create(format!("{name}-dead")).send().await.unwrap().queue_url.unwrap();
-    let arn = QueueAttributeName::QueueArn;
-    let dead =
-        client.get_queue_attributes().queue_url(dead).attribute_names(arn.clone()).send().await.unwrap();
-    let redrive =
-        format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":"3"}}"#, dead.attributes.unwrap()[&arn]);
-    for name in [name.to_owned(), format!("{name}-batch")] {
-        let queue = create(name).attributes(QueueAttributeName::RedrivePolicy, &redrive);
-        queue.send().await.unwrap();
-    }
-    format!("sqs://us-east-1/{name}")
-}
-
 /// As gateway and worker together see it: sent by one, received by the other.
 async fn open(config: &SdkConfig, name: &str) -> Arc<dyn Queue> {
-    let url = make_queues(config, name).await;
+    let url = stand_in::make_queues(config, name).await;
     Arc::new(SqsQueue::open_for_sender(config, &url).await.unwrap())
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::QueueAttributeName;
+use platform::aws::stand_in;
 use proto::v1::{
     ClassifyRequest, GetStatusRequest, GetStatusResponse, Image, ImageResult, ImageState,
     autoscaler_service_client::AutoscalerServiceClient, classifier_service_client::ClassifierServiceClient,
@@ -129,7 +129,7 @@ pub struct Cloud {
 impl Cloud {
     /// Queues with their dead letters, and the buckets `images` and `results`.
     pub async fn make(config: &SdkConfig, endpoint: String) -> Self {
-        make_queues(config).await;
+        stand_in::make_queues(config, "dunlin").await;
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(true).build();
         let s3 = aws_sdk_s3::Client::from_conf(s3);
         for bucket in ["images", "results"] {
@@ -252,23 +252,6 @@ impl Cloud {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-async fn make_queues(config: &SdkConfig) {
-    let client = aws_sdk_sqs::Client::new(config);
-    let create = |name: &str| client.create_queue().queue_name(name);
-    let dead = create("dunlin-dead").send().await.unwrap().queue_url.unwrap();
-    let arn = QueueAttributeName::QueueArn;
-    let dead =
-        client.get_queue_attributes().queue_url(dead).attribute_names(arn.clone()).send().await.unwrap();
-    let redrive =
-        format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":"3"}}"#, dead.attributes.unwrap()[&arn]);
-    for name in ["dunlin", "dunlin-batch"] {
-        let queue = create(name)
-            .attributes(QueueAttributeName::RedrivePolicy, &redrive)
-            .attributes(QueueAttributeName::MaximumMessageSize, "1048576");
-        queue.send().await.unwrap();
-    }
 }
 
 /// Passes the checks that need no decoding; the stub model does not decode.

@@ -3,7 +3,10 @@
 use std::{net::TcpListener, path::PathBuf, process::Stdio, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::{
+    config::{Credentials, SharedCredentialsProvider},
+    types::QueueAttributeName,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -73,6 +76,29 @@ pub fn config(endpoint: &str) -> SdkConfig {
         .retry_config(super::retries())
         .timeout_config(super::timeouts())
         .build()
+}
+
+/// The queues NAME, NAME-batch, and NAME-dead for the dead letters of both. Gives the URL of the first.
+///
+/// # Panics
+/// When they are not made.
+#[allow(clippy::unwrap_used)]
+pub async fn make_queues(config: &SdkConfig, name: &str) -> String {
+    let client = aws_sdk_sqs::Client::new(config);
+    let create = |name: String| client.create_queue().queue_name(name);
+    let dead = create(format!("{name}-dead")).send().await.unwrap().queue_url.unwrap();
+    let arn = QueueAttributeName::QueueArn;
+    let asked = client.get_queue_attributes().queue_url(dead).attribute_names(arn.clone());
+    let attributes = asked.send().await.unwrap().attributes.unwrap();
+    let dead = attributes.get(&arn).unwrap();
+    let redrive = format!(r#"{{"deadLetterTargetArn":"{dead}","maxReceiveCount":"3"}}"#);
+    for name in [name.to_owned(), format!("{name}-batch")] {
+        let queue = create(name)
+            .attributes(QueueAttributeName::RedrivePolicy, &redrive)
+            .attributes(QueueAttributeName::MaximumMessageSize, "1048576");
+        queue.send().await.unwrap();
+    }
+    format!("sqs://us-east-1/{name}")
 }
 
 struct Running {
