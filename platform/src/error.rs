@@ -28,6 +28,8 @@ pub enum Kind {
     ObjectNotFound,
     DecisionNotFound,
     InstanceNotFound,
+    /// It is there, and what was asked cannot be done to it as it is.
+    InstanceNotReady,
     ApiKeyInvalid,
     ScopeMissing,
     QueueFull,
@@ -60,7 +62,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidRequest,
         Self::ImageEmpty,
         Self::ImageTooLarge,
@@ -74,6 +76,7 @@ impl Kind {
         Self::ObjectNotFound,
         Self::DecisionNotFound,
         Self::InstanceNotFound,
+        Self::InstanceNotReady,
         Self::ApiKeyInvalid,
         Self::ScopeMissing,
         Self::QueueFull,
@@ -142,6 +145,7 @@ impl Kind {
             Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, 404),
             Self::DecisionNotFound => ("DECISION_NOT_FOUND", Code::NotFound, 404),
             Self::InstanceNotFound => ("INSTANCE_NOT_FOUND", Code::NotFound, 404),
+            Self::InstanceNotReady => ("INSTANCE_NOT_READY", Code::FailedPrecondition, 409),
             Self::ApiKeyInvalid => ("API_KEY_INVALID", Code::Unauthenticated, 401),
             Self::ScopeMissing => ("SCOPE_MISSING", Code::PermissionDenied, 403),
             Self::QueueFull => ("QUEUE_FULL", Code::ResourceExhausted, 429),

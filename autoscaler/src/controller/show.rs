@@ -44,6 +44,8 @@ impl Controller {
             next_ready_time,
             cost_per_hour_usd: 0.0,
             warnings: self.warnings(&observation),
+            pause_in_force: None,
+            override_in_force: None,
             observation: Some(shown),
         };
         let view = View { status, instances: self.roster.shown() };
