@@ -200,6 +200,7 @@ fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease
 }
 
 /// The cloud that a fleet is in, and the fleet's name there; `None` when it is on this machine.
+#[cfg_attr(not(feature = "ec2"), allow(unused_variables, reason = "only EC2 asks where instances come from"))]
 async fn open_cloud(url: &FleetUrl, first: &Offering) -> Result<Option<(String, Arc<dyn Cloud>)>> {
     let (name, cloud): (_, Arc<dyn Cloud>) = match url {
         FleetUrl::Local => return Ok(None),

@@ -18,6 +18,8 @@ use crate::{
 };
 
 mod act;
+mod lead;
+mod settle;
 mod show;
 
 /// Things that happen together are looked at together.
@@ -25,9 +27,6 @@ const GAP: Duration = Duration::from_millis(10);
 
 /// A decision that changes nothing is recorded this often, so that the log shows we were there.
 const QUIET_RECORD_PERIOD: Duration = Duration::from_secs(60);
-
-/// Who does not lead reads what the leader decided this often.
-const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
 /// Processes that were told to go have this long before they are killed. Their work is done by then.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -132,44 +131,8 @@ impl Controller {
         self.publish(Some(&decision));
     }
 
-    /// Whether we may act at this moment, in the epoch that we know we lead in.
-    fn leads(&self) -> bool {
-        self.leading.is_some() && self.leading == self.epoch()
-    }
-
-    /// The epoch that is ours now; 0 where nobody else could lead.
-    fn epoch(&self) -> Option<u64> {
-        self.lease.as_ref().map_or(Some(0), |lease| lease.epoch())
-    }
-
-    /// Takes over when the lease was won, and follows while it is somebody else's.
-    async fn note_leadership(&mut self) {
-        let epoch = self.epoch();
-        if epoch == self.leading && epoch.is_some() {
-            return;
-        }
-        self.leading = epoch;
-        self.shared.leading.send_replace(epoch.is_some());
-        if epoch.is_some() {
-            // What is there is looked at first: the instances of a launch that is gone on with are not new.
-            self.look().await;
-            self.take_over().await;
-            return;
-        }
-        self.pending.clear();
-        let at = self.shared.clock.now();
-        if self.followed.is_none_or(|then| at.saturating_sub(then) >= FOLLOW_PERIOD) {
-            self.followed = Some(at);
-            // Their workers talk to the leader, so we cannot call them lost.
-            self.roster.inherit(at);
-            if let Err(error) = self.shared.log.refresh().await {
-                tracing::warn!(%error, "read the leader's decisions");
-            }
-        }
-    }
-
     /// Takes in how the fleet is. False when it does not say.
-    async fn look(&mut self) -> bool {
+    pub(super) async fn look(&mut self) -> bool {
         let machines = match self.fleet.list().await {
             Ok(machines) => machines,
             Err(error) => {
