@@ -99,7 +99,8 @@ impl Load {
             let arrived = self.totals.arrived - self.before(at.saturating_sub(window)).arrived;
             arrived as f64 / window.as_secs_f64()
         };
-        Arrivals { fast: rate(FAST_WINDOW), slow: rate(SLOW_WINDOW) }
+        let Totals { arrived, completed, late } = self.totals;
+        Arrivals { fast: rate(FAST_WINDOW), slow: rate(SLOW_WINDOW), total: arrived, completed, late }
     }
 
     /// Share of the last minute's answers that were late.
@@ -171,10 +172,11 @@ mod tests {
         for second in 1..=60 {
             load.report(1, at(second), report("a", 1000 + second * 2, 0, 0));
         }
-        assert_eq!(load.arrivals(at(60)), Arrivals { fast: 2.0, slow: 2.0 });
+        let Arrivals { fast, slow, total, .. } = load.arrivals(at(60));
+        assert_eq!((fast, slow, total), (2.0, 2.0, 120));
         load.report(1, at(61), report("a", 5, 0, 0));
         assert_eq!(load.arrivals(at(61)).fast, 2.3);
-        assert_eq!(load.arrivals(at(200)), Arrivals::default());
+        assert_eq!(load.arrivals(at(200)).slow, 0.0);
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl Options {
             hold: self.scale_in_hold,
             keep: self.keep,
             stale_after: self.stale_after(),
+            floors: Vec::new(),
             version: 1,
         }
     }

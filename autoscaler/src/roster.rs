@@ -139,11 +139,13 @@ impl Roster {
 
     pub fn instances(&self, members: &Members) -> Vec<Instance> {
         let instance = |(instance_id, row): (&String, &Row)| Instance {
-            instance_id: instance_id.clone(),
+            instance_id: instance_id.as_str().into(),
             state: row.state,
             since: row.since,
             busy_slots: members.get(instance_id).map_or(0, |member| member.heartbeat.busy_slots),
             owned: row.owned,
+            cold: false,
+            paid_until: Duration::ZERO,
             given_up: row.state == InstanceState::Lost
                 && (row.boot_failed || self.updated.saturating_sub(row.since) >= self.options.orphan_after),
         };

@@ -39,7 +39,7 @@ pub fn policy(policy: &Policy) -> v1::Policy {
 }
 
 pub fn observation(observation: &Observation) -> v1::Observation {
-    let (queue, census) = (&observation.queue, Census::of(&observation.instances));
+    let (queue, census) = (&observation.queue, Census::of(observation));
     v1::Observation {
         time: Some(timestamp(observation.at)),
         queue: Some(v1::QueueObservation {
@@ -114,6 +114,8 @@ fn bound(bound: &Bound) -> v1::Bound {
         BoundKind::Max => v1::BoundKind::Max,
         BoundKind::Paused => v1::BoundKind::Paused,
         BoundKind::Capacity => v1::BoundKind::Capacity,
+        BoundKind::Override => v1::BoundKind::Override,
+        BoundKind::PaidMinute => v1::BoundKind::PaidMinute,
         BoundKind::ApiBudget => v1::BoundKind::ApiBudget,
     };
     v1::Bound { kind: kind.into(), from: bound.from, to: bound.to }
@@ -122,7 +124,7 @@ fn bound(bound: &Bound) -> v1::Bound {
 fn action(decision_id: &str, at: usize, action: &Action) -> v1::Action {
     v1::Action {
         kind: action_kind(action.kind).into(),
-        instance_id: action.instance_id.clone(),
+        instance_id: action.instance_id.to_string(),
         client_token: client_token(decision_id, at),
         outcome: v1::ActionOutcome::Pending.into(),
         error: String::new(),

@@ -26,7 +26,7 @@ impl Controller {
     /// Actions of one kind, the first of which is number `first` of the decision.
     async fn act_on(&mut self, decision_id: &str, first: usize, group: &[Action]) {
         let Some(kind) = group.first().map(|action| action.kind) else { return };
-        let instance_ids: Vec<_> = group.iter().map(|action| action.instance_id.clone()).collect();
+        let instance_ids: Vec<_> = group.iter().map(|action| action.instance_id.to_string()).collect();
         let at = self.shared.clock.now();
         if kind != ActionKind::Launch {
             let open = |id: &String| ((id.clone(), kind), decision_id.to_owned());

@@ -170,10 +170,12 @@ impl Controller {
             start_tokens: fleet.start_tokens.min(self.breaker.tokens(at, starting)),
             start_tokens_per_second: fleet.start_tokens_per_second.min(self.breaker.tokens_per_second()),
             stopped_max: fleet.stopped_max,
+            paid_min: Duration::ZERO,
         };
         let boot = self.roster.boot();
         let paused = Paused::default();
-        Observation { at, queue, arrivals, service, late_ratio, boot, instances, supply, paused }
+        let asked = None;
+        Observation { at, queue, arrivals, service, late_ratio, boot, instances, supply, paused, asked }
     }
 
     fn is_news(&self, decision: &Decision, at: Duration) -> bool {

@@ -1,10 +1,6 @@
 //! What keeps `want` from being `need`: each bound is recorded when it bites.
 
-use super::{
-    observation::{Census, Observation},
-    policy::Policy,
-    terms::round_up,
-};
+use super::{Basis, terms::round_up};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
@@ -21,52 +17,76 @@ pub enum BoundKind {
     Stale,
     Min,
     Max,
+    /// A person set limits for a while.
+    Override,
     Paused,
+    /// Some have been paid for already, and stopping them saves nothing.
+    PaidMinute,
     /// There are no more instances to be had, or those that are there are not ours to stop.
     Capacity,
-    /// Starts are being held back.
+    /// Starts are being held back, or so many would not be had back soon.
     ApiBudget,
 }
 
+/// Of a fleet larger than this, only so large a share is asked to go in a minute: to have them back
+/// takes as many calls, and the cloud gives few of those a second.
+const DRAIN_FREELY: u32 = 100;
+const DRAIN_SHARE: f64 = 0.25;
+
 /// The later a bound, the stronger: a person's limits win over caution, a pause wins over limits,
 /// and what cannot be done wins over all.
-pub(super) fn apply(
-    need: u32,
-    largest_need: u32,
-    observation: &Observation,
-    policy: &Policy,
-) -> (u32, Vec<Bound>) {
-    let census = Census::of(&observation.instances);
-    let current = census.current();
+pub(super) fn apply(basis: Basis<'_>, need: u32, work: u32) -> (u32, Vec<Bound>) {
+    let Basis { seen, fleet, recalled, policy } = basis;
+    let current = fleet.current();
+    let paused = seen.paused.at(seen.at);
     let mut want = Want { instances: need, bounds: Vec::new() };
-    want.at_least(largest_need.min(current), BoundKind::Hold);
-    if policy.reads_queue() && is_stale(observation, policy) {
+    want.at_least(recalled.largest_need.max(work).min(current), BoundKind::Hold);
+    if policy.reads_queue() && is_stale(basis) {
         want.at_least(current, BoundKind::Stale);
     }
+    want.at_least(current.saturating_sub(drainable(basis)), BoundKind::ApiBudget);
     want.at_least(policy.min_instances, BoundKind::Min);
     want.at_most(policy.max_instances, BoundKind::Max);
-    if observation.paused.scale_out {
+    if let Some(asked) = seen.asked.filter(|asked| asked.until > seen.at) {
+        // Its limits take the place of the policy's, which may have bitten above.
+        let least = asked.instances.or(asked.min);
+        let most = asked.instances.or(asked.max);
+        if most.is_some_and(|most| most > policy.max_instances) {
+            want.at_least(need.min(most.unwrap_or(need)), BoundKind::Override);
+        }
+        want.at_least(least.unwrap_or(0), BoundKind::Override);
+        want.at_most(most.unwrap_or(u32::MAX), BoundKind::Override);
+    }
+    if paused.scale_out {
         want.at_most(current, BoundKind::Paused);
     }
-    if observation.paused.scale_in {
+    if paused.scale_in {
         want.at_least(current, BoundKind::Paused);
     }
-    want.at_least(census.not_owned.min(current), BoundKind::Capacity);
-    let without_start = current + undrainable(observation);
-    let startable = census.stopped.saturating_add(observation.supply.launchable);
+    want.at_least(fleet.not_owned.min(current), BoundKind::Capacity);
+    want.at_least((fleet.not_owned + fleet.paid).min(current), BoundKind::PaidMinute);
+    let without_start = current + fleet.draining;
+    let startable = fleet.stopped.saturating_add(seen.supply.launchable);
     want.at_most(without_start.saturating_add(startable), BoundKind::Capacity);
-    let tokens = round_up(observation.supply.start_tokens.max(0.0).floor());
+    let tokens = round_up(seen.supply.start_tokens.max(0.0).floor());
     want.at_most(without_start.saturating_add(tokens), BoundKind::ApiBudget);
     (want.instances, want.bounds)
 }
 
-fn is_stale(observation: &Observation, policy: &Policy) -> bool {
-    observation.queue.as_of.is_none_or(|as_of| observation.at.saturating_sub(as_of) > policy.stale_after)
+fn is_stale(basis: Basis<'_>) -> bool {
+    let Basis { seen, policy, .. } = basis;
+    seen.queue.approximate
+        || seen.queue.as_of.is_none_or(|as_of| seen.at.saturating_sub(as_of) > policy.stale_after)
 }
 
-/// Draining instances that can be told to stay.
-fn undrainable(observation: &Observation) -> u32 {
-    Census::of(&observation.instances).draining
+/// How many more may be asked to go in this minute.
+fn drainable(basis: Basis<'_>) -> u32 {
+    let (current, drained) = (basis.fleet.current(), basis.recalled.drained);
+    let whole = current.saturating_add(drained);
+    if whole <= DRAIN_FREELY {
+        return u32::MAX;
+    }
+    round_up(f64::from(whole) * DRAIN_SHARE).saturating_sub(drained)
 }
 
 struct Want {

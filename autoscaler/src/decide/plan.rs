@@ -1,14 +1,14 @@
 //! What to do so that there are as many instances as wanted, in order.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
-use super::observation::{Census, Instance, InstanceState, Observation};
+use super::observation::{Instance, InstanceState, Observation};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     pub kind: ActionKind,
     /// Empty for a launch: a new instance has no name yet.
-    pub instance_id: String,
+    pub instance_id: Arc<str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,14 +38,13 @@ impl ActionKind {
     }
 }
 
-pub(super) fn actions(want: u32, observation: &Observation) -> Vec<Action> {
-    let current = Census::of(&observation.instances).current();
+pub(super) fn actions(want: u32, current: u32, observation: &Observation) -> Vec<Action> {
     let mut actions = if want >= current {
         grow((want - current) as usize, &observation.instances)
     } else {
-        shrink((current - want) as usize, &observation.instances)
+        shrink((current - want) as usize, observation)
     };
-    if !observation.paused.scale_in {
+    if !observation.paused.at(observation.at).scale_in {
         actions.extend(stops(&observation.instances));
         let terminations = surplus(observation, &actions);
         actions.extend(terminations);
@@ -62,21 +61,25 @@ fn grow(count: usize, instances: &[Instance]) -> Vec<Action> {
         .into_iter()
         .map(|instance| action(ActionKind::Undrain, instance))
         .chain(stopped.into_iter().map(|instance| action(ActionKind::Start, instance)));
-    let launch = || Some(Action { kind: ActionKind::Launch, instance_id: String::new() });
+    let nameless: Arc<str> = Arc::from("");
+    let launch = || Some(Action { kind: ActionKind::Launch, instance_id: Arc::clone(&nameless) });
     known.chain(std::iter::from_fn(launch)).take(count).collect()
 }
 
 /// The least useful first: not ready yet, then idle, then the least busy; of equals the newest.
-/// A busy one finishes what it holds before it goes.
-fn shrink(count: usize, instances: &[Instance]) -> Vec<Action> {
-    let mut candidates: Vec<_> = instances
-        .iter()
-        .filter(|instance| {
-            instance.owned && matches!(instance.state, InstanceState::Starting | InstanceState::Ready)
-        })
-        .collect();
+/// A busy one finishes what it holds before it goes. One that is paid for stays.
+fn shrink(count: usize, observation: &Observation) -> Vec<Action> {
+    let mut candidates: Vec<_> =
+        observation.instances.iter().filter(|instance| instance.may_go(observation.at)).collect();
     candidates.sort_by_key(|instance| (instance.state, instance.busy_slots, Reverse(instance.since)));
     candidates.into_iter().take(count).map(|instance| action(ActionKind::Drain, instance)).collect()
+}
+
+impl Instance {
+    fn may_go(&self, at: Duration) -> bool {
+        let serves = matches!(self.state, InstanceState::Starting | InstanceState::Ready);
+        self.owned && serves && self.paid_until <= at
+    }
 }
 
 fn stops(instances: &[Instance]) -> impl Iterator<Item = Action> {
@@ -111,5 +114,5 @@ fn in_state(instances: &[Instance], state: InstanceState) -> Vec<&Instance> {
 }
 
 fn action(kind: ActionKind, instance: &Instance) -> Action {
-    Action { kind, instance_id: instance.instance_id.clone() }
+    Action { kind, instance_id: Arc::clone(&instance.instance_id) }
 }

@@ -15,6 +15,8 @@ pub struct Policy {
     pub keep: Duration,
     /// Counts older than this may raise the number of instances and never lower it.
     pub stale_after: Duration,
+    /// Times at which there are never fewer than so many.
+    pub floors: Vec<Floor>,
     /// +1 with each change.
     pub version: u64,
 }
@@ -54,6 +56,46 @@ pub struct Fixed {
     pub instances: u32,
 }
 
+/// Each week at these times, at least so many instances are ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    pub days: Days,
+    /// Since midnight, UTC.
+    pub from: Duration,
+    /// May reach into the next day.
+    pub length: Duration,
+    pub instances: u32,
+}
+
+/// Days of the week: bit 0 is Monday.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days(pub u8);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Days {
+    pub const ALL: Self = Self(0b111_1111);
+
+    fn has(self, day: u64) -> bool {
+        self.0 >> (day % 7) & 1 == 1
+    }
+}
+
+impl Floor {
+    /// Whether it holds at a time since the Unix epoch.
+    pub fn holds(&self, at: Duration) -> bool {
+        /// The epoch was a Thursday.
+        const FIRST_DAY: u64 = 3;
+        let today = at.as_secs() / DAY.as_secs();
+        // Yesterday's may last until today; longer than a day none is.
+        (0..=1).any(|ago| {
+            let Some(day) = today.checked_sub(ago) else { return false };
+            let from = DAY * u32::try_from(day).unwrap_or(u32::MAX) + self.from;
+            self.days.has(day + FIRST_DAY) && from <= at && at < from + self.length
+        })
+    }
+}
+
 /// A hold shorter than this lets every gap in the arrivals stop and start workers.
 const HOLD_MIN: Duration = Duration::from_secs(10);
 
@@ -70,6 +112,11 @@ impl Policy {
     /// Whether the answer depends on what is in the queue.
     pub fn reads_queue(&self) -> bool {
         !matches!(self.rule, Rule::Fixed(_))
+    }
+
+    /// Whether it makes use of how the load went before.
+    pub(super) fn reads_load(&self) -> bool {
+        matches!(self.rule, Rule::Backlog(_) | Rule::Latency(_))
     }
 
     pub fn name(&self) -> &'static str {
@@ -94,6 +141,20 @@ impl Policy {
             "min_instances",
             &format!("{} is over max_instances, {}", self.min_instances, self.max_instances),
         );
+        for floor in &self.floors {
+            check(
+                floor.instances <= self.max_instances,
+                "floors.instances",
+                &format!("{} is over max_instances, {}", floor.instances, self.max_instances),
+            );
+            check(floor.from < DAY, "floors.from", "must be under 24 hours");
+            check(
+                !floor.length.is_zero() && floor.length <= DAY,
+                "floors.length",
+                "must be over 0, at most 24 hours",
+            );
+            check(floor.days.0 & Days::ALL.0 != 0, "floors.days", "must name a day");
+        }
         match &self.rule {
             Rule::Step(step) => {
                 check(step.messages_per_instance > 0, "step.messages_per_instance", "must be at least 1");

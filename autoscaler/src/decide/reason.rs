@@ -42,9 +42,12 @@ fn bound(bound: &Bound) -> String {
         BoundKind::Stale => format!("held at {to}, the counts are old"),
         BoundKind::Min => format!("at least {to}"),
         BoundKind::Max => format!("at most {to}"),
+        BoundKind::Override => format!("set to {to} by a person"),
+        BoundKind::PaidMinute => format!("held at {to}, paid for anyway"),
         BoundKind::Paused => format!("paused at {to}"),
         BoundKind::Capacity if bound.to > bound.from => format!("{to} are not ours to stop"),
         BoundKind::Capacity => format!("only {to} can be had"),
+        BoundKind::ApiBudget if bound.to > bound.from => format!("held at {to}, not so many go in a minute"),
         BoundKind::ApiBudget => format!("starts are held back at {to}"),
     }
 }

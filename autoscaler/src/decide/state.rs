@@ -1,77 +1,126 @@
-//! What one decision leaves for the next: only what makes the fleet slower to shrink than to grow.
+//! What one decision leaves for the next: the load of the last minutes, and what was needed and done.
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::observation::{Arrivals, Census, FAST_WINDOW, Observation};
+use serde::{Deserialize, Serialize};
 
-/// Starts empty. An empty state holds what is there: a restart stops nothing by itself.
-#[derive(Debug, Clone, Default, PartialEq)]
+use super::{
+    history::History,
+    observation::{Census, Observation},
+    policy::{Policy, Rule},
+    reserve::Reserve,
+    surge::Surges,
+};
+
+/// Starts empty. An empty state holds what is there for a while: a restart stops nothing by itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Needs within the hold, falling from front to back: the front is the largest.
     needs: VecDeque<(Duration, u32)>,
     /// When an image was last seen waiting or being worked on.
-    pub(super) last_work: Option<Duration>,
-    /// Since when more arrive than the slow rate explains.
-    pub(super) surge_since: Option<Duration>,
+    last_work: Option<Duration>,
+    /// How many were asked to go lately, and when.
+    drains: VecDeque<(Duration, u32)>,
+    /// What was there when nothing was remembered yet, and until when it is held.
+    held: Option<(Duration, u32)>,
     started: bool,
+    surges: Surges,
+    history: History,
+    reserve: Reserve,
 }
+
+/// What an answer takes from the state: plain numbers, so that it can be given again from a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Recalled {
+    /// The most that was needed within the hold.
+    pub largest_need: u32,
+    /// When an image was last seen waiting or being worked on.
+    pub last_work: Option<Duration>,
+    /// How much longer a surge of arrivals is expected to go on; `None` when there is none.
+    pub surge_left: Option<Duration>,
+    /// By how much the arrivals a second grow each second, where they have done so for minutes.
+    pub slope: f64,
+    /// Instances that the last minutes taught to keep.
+    pub reserve: f64,
+    /// The reserve is what this share of so long a time needed.
+    pub reserve_window: Duration,
+    pub reserve_quantile: f64,
+    /// Asked to go within the last minute.
+    pub drained: u32,
+}
+
+/// After a start without memory nothing goes for this long: the time it takes to know the load.
+const HOLD_AT_START: Duration = Duration::from_secs(60);
+
+/// The time in which only so many may be asked to go.
+const DRAIN_WINDOW: Duration = Duration::from_secs(60);
 
 impl State {
     /// The state with this observation in it, before anything is decided.
-    pub(super) fn seen(&self, observation: &Observation) -> Self {
-        let mut state = self.clone();
-        let current = Census::of(&observation.instances).current();
+    pub(super) fn seen(&self, observation: &Observation, census: &Census, policy: &Policy) -> Self {
+        let (mut state, at) = (self.clone(), observation.at);
         if !state.started {
             state.started = true;
-            state.needs.push_back((observation.at, current));
-            state.last_work = (current > 0).then_some(observation.at);
+            let current = census.current();
+            let known = if policy.reads_load() { HOLD_AT_START } else { Duration::ZERO };
+            let hold = policy.hold(&observation.boot).max(known);
+            state.held = Some((at + hold, current));
+            state.last_work = (current > 0).then_some(at);
         }
         if observation.queue.visible + observation.queue.in_flight > 0 {
-            state.last_work = Some(observation.at);
+            state.last_work = Some(at);
         }
-        state.surge_since = match change(&observation.arrivals) {
-            Change::Up => state.surge_since.or(Some(observation.at)),
-            Change::Down | Change::None => None,
-        };
+        state.held = state.held.filter(|(until, _)| *until >= at);
+        let hold = policy.hold(&observation.boot);
+        while state.needs.front().is_some_and(|(then, _)| *then + hold < at) {
+            state.needs.pop_front();
+        }
+        while state.drains.front().is_some_and(|(then, _)| *then + DRAIN_WINDOW < at) {
+            state.drains.pop_front();
+        }
+        state.surges.see(observation);
+        for newer in state.history.see(at, observation.arrivals.total).rev() {
+            if let Rule::Latency(rule) = &policy.rule {
+                state.reserve.learn(&state.history, newer, observation, rule, policy.max_instances);
+            }
+        }
+        if let Rule::Latency(rule) = &policy.rule {
+            state.reserve.price(observation, rule);
+        }
         state
     }
 
-    /// Remembers `need` for the length of `hold`. The same need at the same moment changes nothing.
-    pub(super) fn remember(&mut self, at: Duration, need: u32, hold: Duration) {
-        while self.needs.front().is_some_and(|(then, _)| *then + hold < at) {
-            self.needs.pop_front();
+    pub(super) fn recall(&self, observation: &Observation, policy: &Policy) -> Recalled {
+        let held = self.held.map_or(0, |(_, instances)| instances);
+        let reserve = match policy.rule {
+            Rule::Latency(_) => self.reserve.advice(),
+            _ => super::reserve::Advice::default(),
+        };
+        // Drains of this very moment are those of this decision, asked for again.
+        let drained =
+            self.drains.iter().filter(|(then, _)| *then < observation.at).map(|(_, count)| count).sum();
+        Recalled {
+            largest_need: self.needs.front().map_or(0, |(_, need)| *need).max(held),
+            last_work: self.last_work,
+            surge_left: self.surges.left(observation.at),
+            slope: self.history.slope(),
+            reserve: reserve.instances,
+            reserve_window: reserve.window,
+            reserve_quantile: reserve.quantile,
+            drained,
         }
+    }
+
+    /// Remembers what was needed and how many are asked to go. The same at the same moment changes nothing.
+    pub(super) fn remember(&mut self, observation: &Observation, need: u32, drained: u32) {
+        let at = observation.at;
         while self.needs.back().is_some_and(|(_, smaller)| *smaller <= need) {
             self.needs.pop_back();
         }
         self.needs.push_back((at, need));
-    }
-
-    /// The largest need within the hold.
-    pub(super) fn largest_need(&self) -> u32 {
-        self.needs.front().map_or(0, |(_, need)| *need)
-    }
-}
-
-/// Whether the last seconds differ from the last minute by more than chance explains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
-    Up,
-    Down,
-    None,
-}
-
-pub(super) fn change(arrivals: &Arrivals) -> Change {
-    /// Counts vary by their square root; twice that, and one more for very small counts.
-    const DEVIATIONS: f64 = 2.0;
-    let (expected, seen) =
-        (arrivals.slow * FAST_WINDOW.as_secs_f64(), arrivals.fast * FAST_WINDOW.as_secs_f64());
-    let margin = DEVIATIONS * expected.sqrt() + 1.0;
-    if seen > expected + margin {
-        Change::Up
-    } else if seen < expected - margin {
-        Change::Down
-    } else {
-        Change::None
+        self.drains.retain(|(then, _)| *then < at);
+        if drained > 0 {
+            self.drains.push_back((at, drained));
+        }
     }
 }

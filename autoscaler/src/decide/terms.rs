@@ -1,10 +1,9 @@
 //! How many instances each line of reasoning asks for.
 
 use super::{
-    latency,
-    observation::{Census, Observation},
-    policy::{Backlog, Policy, Rule, Step},
-    state::State,
+    Basis, latency,
+    observation::Observation,
+    policy::{Backlog, Rule, Step},
 };
 
 /// One part of the reasoning.
@@ -16,19 +15,32 @@ pub struct Term {
     pub formula: String,
 }
 
-/// What the work asks for.
-pub(super) fn terms(observation: &Observation, state: &State, policy: &Policy) -> Vec<Term> {
-    match &policy.rule {
-        Rule::Step(rule) => vec![step(observation, rule)],
-        Rule::Backlog(rule) => vec![backlog(observation, rule)],
-        Rule::Latency(rule) => latency::terms(observation, state, rule),
+/// What all of them ask for.
+pub(super) fn terms(basis: Basis<'_>) -> Vec<Term> {
+    let Basis { seen, policy, .. } = basis;
+    let mut terms = match &policy.rule {
+        Rule::Step(rule) => vec![step(seen, rule)],
+        Rule::Backlog(rule) => vec![backlog(seen, rule)],
+        Rule::Latency(rule) => latency::terms(basis, rule),
         Rule::Fixed(rule) => vec![Term {
             name: "fixed",
             instances: rule.instances,
             formula: format!("{} as set", rule.instances),
         }],
-    }
+    };
+    terms.extend(keep(basis));
+    terms.extend(floor(basis));
+    terms
 }
+
+/// What the work asks for. The others have a time of their own, and the hold is not added to it.
+pub(super) fn work(terms: &[Term]) -> u32 {
+    let of_work = terms.iter().filter(|term| !matches!(term.name, KEEP | FLOOR));
+    of_work.map(|term| term.instances).max().unwrap_or(0)
+}
+
+const KEEP: &str = "keep";
+const FLOOR: &str = "floor";
 
 fn step(observation: &Observation, rule: &Step) -> Term {
     let queue = &observation.queue;
@@ -59,17 +71,28 @@ fn backlog(observation: &Observation, rule: &Backlog) -> Term {
 
 /// The last instance stays a while: the next image is likely to come soon after the last one. The
 /// report's rule has no such thing, and a fixed number needs none.
-pub(super) fn keep(observation: &Observation, state: &State, policy: &Policy) -> Option<Term> {
-    if !matches!(policy.rule, Rule::Backlog(_) | Rule::Latency(_)) {
+fn keep(basis: Basis<'_>) -> Option<Term> {
+    let Basis { seen, fleet, recalled, policy } = basis;
+    if !policy.reads_load() {
         return None;
     }
-    let last = state.last_work.filter(|_| Census::of(&observation.instances).current() > 0)?;
-    let quiet = observation.at.saturating_sub(last);
+    let last = recalled.last_work.filter(|_| fleet.current() > 0)?;
+    let quiet = seen.at.saturating_sub(last);
     let instances = u32::from(quiet < policy.keep);
     let under = if instances == 1 { "under" } else { "not under" };
     let (quiet, keep) = (quiet.as_secs_f64(), policy.keep.as_secs_f64());
     let formula = format!("last image {quiet:.0} s ago, {under} {keep:.0} s = {instances}");
-    Some(Term { name: "keep", instances, formula })
+    Some(Term { name: KEEP, instances, formula })
+}
+
+/// What the schedule asks for: from one boot before its time on, so that they are ready then.
+fn floor(basis: Basis<'_>) -> Option<Term> {
+    let Basis { seen, policy, .. } = basis;
+    let soon = seen.at + seen.boot.warm;
+    let floors = policy.floors.iter().filter(|floor| floor.holds(seen.at) || floor.holds(soon));
+    let most = floors.max_by_key(|floor| floor.instances)?;
+    let formula = format!("{} by the schedule", most.instances);
+    Some(Term { name: FLOOR, instances: most.instances, formula })
 }
 
 /// The next whole number. A hair over a whole number is rounding, not need.

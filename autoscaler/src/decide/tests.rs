@@ -16,6 +16,7 @@ fn policy(rule: Rule) -> Policy {
         hold: None,
         keep: Duration::from_secs(60),
         stale_after: Duration::from_secs(5),
+        floors: Vec::new(),
         version: 1,
     }
 }
@@ -34,7 +35,9 @@ fn latency(target_seconds: u64) -> Policy {
 
 fn instance(number: usize, state: InstanceState) -> Instance {
     Instance {
-        instance_id: format!("local-{number:03}"),
+        instance_id: format!("local-{number:03}").into(),
+        cold: false,
+        paid_until: Duration::ZERO,
         state,
         since: NOW,
         busy_slots: 0,
@@ -64,8 +67,10 @@ fn observation(visible: u64, instances: Vec<Instance>) -> Observation {
             start_tokens: 1000.0,
             start_tokens_per_second: 0.0,
             stopped_max: u32::MAX,
+            paid_min: Duration::ZERO,
         },
         paused: Paused::default(),
+        asked: None,
     }
 }
 
@@ -103,7 +108,7 @@ fn act(observation: &Observation, actions: &[Action]) -> Observation {
 }
 
 fn kinds(decision: &Decision) -> Vec<(ActionKind, &str)> {
-    decision.actions.iter().map(|action| (action.kind, action.instance_id.as_str())).collect()
+    decision.actions.iter().map(|action| (action.kind, &*action.instance_id)).collect()
 }
 
 #[test]
@@ -214,23 +219,23 @@ fn latency_starts_enough_to_answer_in_time() {
     use InstanceState::{Ready, Starting};
     check(0, 0, &[], 0);
     check(1, 0, &[], 1);
-    // 9 s are left after one service time, 7 of them after a boot: 7 images each.
-    check(7, 0, &[], 1);
-    check(8, 0, &[], 2);
-    check(70, 0, &[], 10);
-    // A ready one does 9 in that time, one that starts now 7.
-    check(9, 0, &[Ready], 1);
-    check(16, 0, &[Ready, Starting], 2);
-    check(17, 0, &[Ready, Starting], 3);
-    // Late already: cleared within a boot and two images.
-    check(20, 60, &[], 10);
+    // Of the 10 s, 8 are left after a boot: 8 images each.
+    check(8, 0, &[], 1);
+    check(9, 0, &[], 2);
+    check(80, 0, &[], 10);
+    // A ready one does 10 in that time, one that starts now 8.
+    check(10, 0, &[Ready], 1);
+    check(18, 0, &[Ready, Starting], 2);
+    check(19, 0, &[Ready, Starting], 3);
+    // The oldest quarter is late already: cleared within a boot and two images.
+    check(40, 60, &[], 15);
 }
 
 #[test]
 fn latency_keeps_what_a_steady_stream_needs() {
     let check = |rate: f64, want: u32| {
         let mut seen = observation(0, fleet(&[], 100));
-        seen.arrivals = Arrivals { fast: rate, slow: rate };
+        seen.arrivals = Arrivals { fast: rate, slow: rate, ..Arrivals::default() };
         let policy = Policy { max_instances: 100, ..latency(10) };
         let (decision, _) = decide(&seen, &State::default(), &policy);
         assert_eq!(decision.want, want, "{rate}/s: {}", decision.reason);
@@ -260,19 +265,21 @@ fn latency_goes_to_zero_only_after_the_hold_and_the_keep() {
             wants.push((second, decision.want));
         }
     }
-    // 40 images need 6; the hold is 10 s, the last one stays for 60 s after the last image.
-    assert_eq!(wants, [(0, 6), (11, 1), (60, 0)]);
+    // 40 images need 5; the hold is 10 s, the last one stays for 60 s after the last image.
+    assert_eq!(wants, [(0, 5), (11, 1), (60, 0)]);
 }
 
 #[test]
 fn surge_counts_more_the_longer_it_lasts() {
     let mut seen = observation(0, fleet(&[], 100));
-    seen.arrivals = Arrivals { fast: 20.0, slow: 2.0 };
-    let policy = Policy { max_instances: 100, ..latency(10) };
+    seen.arrivals = Arrivals { fast: 20.0, slow: 2.0, ..Arrivals::default() };
+    seen.boot.warm = Duration::from_secs(40);
+    let policy = Policy { max_instances: 100, ..latency(60) };
     let (at_first, state) = decide(&seen, &State::default(), &policy);
-    let (after_a_boot, _) = decide(&later(seen, 2), &state, &policy);
-    assert_eq!(at_first.want, 3);
-    assert!(after_a_boot.want > 20, "{}", after_a_boot.reason);
+    // It has lasted for 5 s, and is expected to last for 10: a quarter of a boot.
+    assert_eq!(at_first.want, 7, "{}", at_first.reason);
+    let (later_on, _) = decide(&later(seen, 15), &state, &policy);
+    assert_eq!(later_on.want, 21, "{}", later_on.reason);
 }
 
 #[test]
@@ -314,6 +321,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         hold,
         keep: Duration::from_secs(keep),
         stale_after: Duration::from_secs(5),
+        floors: Vec::new(),
         version: 1,
     })
 }
@@ -323,7 +331,9 @@ fn any_instance() -> impl Strategy<Value = Instance> {
     let state = prop::sample::select(vec![Starting, Ready, Draining, Drained, Stopping, Stopped, Lost]);
     (state, 0..600u64, 0..3u32, prop::bool::weighted(0.9)).prop_map(|(state, age, busy_slots, owned)| {
         Instance {
-            instance_id: String::new(),
+            instance_id: "".into(),
+            cold: false,
+            paid_until: Duration::ZERO,
             state: if owned { state } else { Ready },
             since: NOW - Duration::from_secs(age),
             busy_slots,
@@ -340,19 +350,19 @@ fn any_observation() -> impl Strategy<Value = Observation> {
     (queue, rates, supply, prop::collection::vec(any_instance(), 0..25)).prop_map(
         |((visible, in_flight, oldest, age), (fast, slow, mean, slots, boot), supply, mut instances)| {
             for (number, instance) in instances.iter_mut().enumerate() {
-                instance.instance_id = format!("local-{number:03}");
+                instance.instance_id = format!("local-{number:03}").into();
             }
             let mut seen = observation(visible, instances);
             seen.queue.in_flight = in_flight;
             seen.queue.oldest_age = Duration::from_secs(oldest);
             seen.queue.as_of = age.map(|age| NOW - Duration::from_secs(age));
-            seen.arrivals = Arrivals { fast, slow };
+            seen.arrivals = Arrivals { fast, slow, ..Arrivals::default() };
             let mean = Duration::from_millis(mean);
             seen.service = Service { mean, p95: mean * 2, slots: f64::from(slots) };
             seen.boot = Boot { warm: Duration::from_secs(boot), cold: Duration::from_secs(boot) };
             seen.supply.launchable = supply.0;
             seen.supply.start_tokens = f64::from(supply.1);
-            seen.paused = Paused { scale_out: supply.2, scale_in: supply.3 };
+            seen.paused = Paused { scale_out: supply.2, scale_in: supply.3, until: None };
             seen
         },
     )
@@ -440,7 +450,7 @@ proptest! {
 
     #[test]
     fn paused_never_acts(mut seen in any_observation(), policy in any_policy()) {
-        seen.paused = Paused { scale_out: true, scale_in: true };
+        seen.paused = Paused { scale_out: true, scale_in: true, until: None };
         let (decision, _) = decide(&seen, &State::default(), &policy);
         prop_assert!(decision.actions.is_empty());
         prop_assert_eq!(decision.want, decision.current);
