@@ -35,6 +35,8 @@ pub fn policy(policy: &Policy) -> v1::Policy {
         version: policy.version,
         scale_in_hold: policy.hold.and_then(duration),
         keep: duration(policy.keep),
+        stale_after: duration(policy.stale_after),
+        floors: Vec::new(),
     }
 }
 
@@ -57,6 +59,7 @@ pub fn observation(observation: &Observation) -> v1::Observation {
             stopped: census.stopped,
             start_tokens: observation.supply.start_tokens,
             start_tokens_per_second: observation.supply.start_tokens_per_second,
+            ..v1::FleetObservation::default()
         }),
         arrivals_per_second_fast: observation.arrivals.fast,
         arrivals_per_second_slow: observation.arrivals.slow,
@@ -66,6 +69,7 @@ pub fn observation(observation: &Observation) -> v1::Observation {
         boot_cold_p50: duration(observation.boot.cold),
         late_ratio: observation.late_ratio,
         paused: observation.paused.scale_in || observation.paused.scale_out,
+        ..v1::Observation::default()
     }
 }
 
@@ -103,6 +107,7 @@ pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: B
         predicted_p95: None,
         actual_p95: None,
         leader_epoch: by.leader_epoch,
+        ..v1::Decision::default()
     }
 }
 

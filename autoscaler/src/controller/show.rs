@@ -44,6 +44,7 @@ impl Controller {
             next_ready_time,
             cost_per_hour_usd: 0.0,
             warnings: self.warnings(&observation),
+            actual_p95: None,
             pause_in_force: None,
             override_in_force: None,
             observation: Some(shown),
