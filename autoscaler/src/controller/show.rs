@@ -16,7 +16,7 @@ impl Controller {
         let observation = self.observe();
         let next_ready_time = self.roster.next_ready(observation.at).map(timestamp);
         let shown = wire::observation(&observation);
-        let fleet = shown.fleet.unwrap_or_default();
+        let fleet = shown.fleet.clone().unwrap_or_default();
         let images_per_second = {
             let members = self.shared.members();
             let ready = observation.instances.iter().filter(|one| one.state == InstanceState::Ready);
