@@ -69,7 +69,7 @@ pub(crate) struct ObservationRecord {
 
 impl From<&Observation> for ObservationRecord {
     fn from(seen: &Observation) -> Self {
-        let (queue, fleet) = (seen.queue.unwrap_or_default(), seen.fleet.unwrap_or_default());
+        let (queue, fleet) = (seen.queue.unwrap_or_default(), seen.fleet.clone().unwrap_or_default());
         Self {
             time: rfc3339(seen.time.as_ref()),
             waiting: queue.visible,

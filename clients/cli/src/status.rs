@@ -115,7 +115,7 @@ impl Printer {
 
 /// The status in words, a line a subject.
 fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
-    let seen = status.observation.unwrap_or_default();
+    let seen = status.observation.clone().unwrap_or_default();
     let (queue, fleet) = (seen.queue.unwrap_or_default(), seen.fleet.unwrap_or_default());
     let paused = if status.paused { "; PAUSED" } else { "" };
     let follower = if status.leader { "" } else { "; not the leader" };
