@@ -6,6 +6,7 @@
 //! time. `plan` turns `want` into actions on instances.
 
 mod bounds;
+mod explain;
 mod history;
 mod latency;
 mod observation;
@@ -21,6 +22,7 @@ mod terms;
 mod tests;
 
 pub use bounds::{Bound, BoundKind};
+pub use explain::{CounterFactual, counterfactuals};
 pub use observation::{
     Arrivals, Boot, Census, Due, FAST_WINDOW, Instance, InstanceState, Observation, Override, Paused, Queue,
     SLOW_WINDOW, Service, Supply,

@@ -70,22 +70,14 @@ impl Default for Reserve {
 }
 
 impl Reserve {
-    /// A bucket has ended; `newer` have since, too.
-    pub(super) fn learn(
-        &mut self,
-        history: &History,
-        newer: usize,
-        observation: &Observation,
-        rule: &Latency,
-        most: u32,
-    ) {
-        let demand = demand(history, newer, observation, rule).min(f64::from(most));
+    /// A bucket has ended that needed so many instances.
+    pub(super) fn learn(&mut self, demand: f64, boot: Duration) {
         if self.demands.len() == BUCKETS {
             self.demands.pop_front();
         }
         self.demands.push_back(demand);
         let bucket = BUCKET.as_secs_f64();
-        let boot = whole((observation.boot.warm.as_secs_f64() / bucket).ceil()).max(1);
+        let boot = whole((boot.as_secs_f64() / bucket).ceil()).max(1);
         let fade = 0.5_f64.powf(bucket / HALF_LIFE);
         for (window, scores) in WINDOWS.iter().zip(self.scores.chunks_mut(QUANTILES.len())) {
             let mut sorted: Vec<_> = self.demands.iter().rev().take(*window as usize).copied().collect();
@@ -148,8 +140,8 @@ impl Reserve {
     }
 }
 
-/// Instances that would have answered what arrived in time: of all times up to two minutes back, the one that asks for most.
-fn demand(history: &History, newer: usize, observation: &Observation, rule: &Latency) -> f64 {
+/// Instances that would have answered in time what had arrived when `newer` buckets were still to come: of all times up to two minutes back, the one that asks for most.
+pub(super) fn demand(history: &History, newer: usize, observation: &Observation, rule: &Latency) -> f64 {
     let slack = slack(observation, rule);
     let (mut arrived, mut seconds, mut most) = (0.0, 0.0, 0.0_f64);
     for count in history.before(newer).take(DEMAND_BUCKETS) {

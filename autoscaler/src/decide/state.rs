@@ -8,7 +8,7 @@ use super::{
     history::History,
     observation::{Census, Observation},
     policy::{Policy, Rule},
-    reserve::Reserve,
+    reserve::{self, Reserve},
     surge::Surges,
 };
 
@@ -81,7 +81,8 @@ impl State {
         state.surges.see(observation);
         for newer in state.history.see(at, observation.arrivals.total).rev() {
             if let Rule::Latency(rule) = &policy.rule {
-                state.reserve.learn(&state.history, newer, observation, rule, policy.max_instances);
+                let demand = reserve::demand(&state.history, newer, observation, rule);
+                state.reserve.learn(demand.min(f64::from(policy.max_instances)), observation.boot.warm);
             }
         }
         if let Rule::Latency(rule) = &policy.rule {
@@ -94,7 +95,7 @@ impl State {
         let held = self.held.map_or(0, |(_, instances)| instances);
         let reserve = match policy.rule {
             Rule::Latency(_) => self.reserve.advice(),
-            _ => super::reserve::Advice::default(),
+            _ => reserve::Advice::default(),
         };
         // Drains of this very moment are those of this decision, asked for again.
         let drained =

@@ -299,6 +299,114 @@ fn impossible_policies_name_the_field() {
     assert!(step().problems().is_empty() && latency(1).problems().is_empty());
 }
 
+#[test]
+fn smallest_change_of_an_input_that_changes_want_is_found() {
+    let check = |policy: Policy, visible: u64, rows: &[(&str, f64, f64, u32)]| {
+        let seen = observation(visible, fleet(&[], 20));
+        let (decision, _) = decide(&seen, &State::default(), &policy);
+        let found = counterfactuals(&seen, &decision.census, &decision.recalled, &policy);
+        for (input, from, to, want) in rows {
+            let one =
+                found.iter().find(|one| one.input == *input).unwrap_or_else(|| panic!("{input}: {found:?}"));
+            assert_eq!((one.from, one.to, one.want), (*from, *to, *want), "{input}");
+        }
+        assert!(found.iter().all(|one| one.want != decision.want), "{found:?}");
+    };
+    check(
+        step(),
+        8,
+        &[
+            ("queue.visible", 8.0, 11.0, 3),
+            ("step.messages_per_instance", 5.0, 3.0, 3),
+            ("max_instances", 20.0, 1.0, 1),
+            ("min_instances", 0.0, 3.0, 3),
+        ],
+    );
+    check(step(), 100, &[("max_instances", 20.0, 19.0, 19), ("queue.visible", 100.0, 95.0, 19)]);
+    check(latency(10), 9, &[("queue.visible", 9.0, 8.0, 1)]);
+    let seen = observation(9, fleet(&[], 20));
+    let (decision, _) = decide(&seen, &State::default(), &latency(10));
+    let found = counterfactuals(&seen, &decision.census, &decision.recalled, &latency(10));
+    let target = found.iter().find(|one| one.input == "latency.target").unwrap();
+    // 9 images of 1 s after a boot of 2 s need 11 s of one instance.
+    assert!((target.to - 11.0).abs() < 0.01 && target.want == 1, "{target:?}");
+}
+
+#[test]
+fn schedule_holds_from_a_boot_before_its_time_on() {
+    // A Thursday, 1970-01-01, and the days after.
+    let floor = Floor {
+        days: Days(0b001_1111),
+        from: Duration::from_secs(8 * 3600),
+        length: Duration::from_secs(10 * 3600),
+        instances: 3,
+    };
+    let policy = Policy { floors: vec![floor], ..latency(10) };
+    let check = |day: u64, hour: u64, second: u64, want: u32| {
+        let mut seen = observation(0, fleet(&[], 20));
+        seen.at = Duration::from_secs(day * 86_400 + hour * 3600 + second);
+        seen.queue.as_of = Some(seen.at);
+        let (decision, _) = decide(&seen, &State::default(), &policy);
+        assert_eq!(decision.want, want, "day {day}, {hour}:{second}: {}", decision.reason);
+    };
+    check(0, 7, 3500, 0);
+    check(0, 7, 3598, 3);
+    check(0, 8, 0, 3);
+    check(0, 17, 3599, 3);
+    check(0, 18, 0, 0);
+    check(2, 12, 0, 0);
+    check(4, 12, 0, 3);
+    let night = Floor { from: Duration::from_secs(22 * 3600), days: Days(0b000_1000), ..floor };
+    assert!(night.holds(Duration::from_secs(23 * 3600)) && night.holds(Duration::from_secs(31 * 3600)));
+    assert!(!night.holds(Duration::from_secs(3600)));
+}
+
+#[test]
+fn override_takes_the_place_of_the_limits_until_it_ends() {
+    let asked = Override { min: None, max: None, instances: None, until: NOW + Duration::from_secs(60) };
+    let check = |visible: u64, asked: Override, want: u32| {
+        let policy = Policy { max_instances: 4, ..step() };
+        let seen = Observation { asked: Some(asked), ..observation(visible, fleet(&[], 20)) };
+        let (decision, _) = decide(&seen, &State::default(), &policy);
+        assert_eq!(decision.want, want, "{}", decision.reason);
+    };
+    check(100, asked, 4);
+    check(100, Override { max: Some(9), ..asked }, 9);
+    check(100, Override { max: Some(2), ..asked }, 2);
+    check(0, Override { min: Some(6), ..asked }, 6);
+    check(100, Override { instances: Some(5), ..asked }, 5);
+    check(100, Override { instances: Some(0), ..asked }, 0);
+    check(100, Override { instances: Some(0), until: NOW, ..asked }, 4);
+}
+
+#[test]
+fn paid_instances_are_not_asked_to_go() {
+    let mut seen = observation(0, fleet(&[InstanceState::Ready; 3], 5));
+    seen.instances[1].paid_until = NOW + Duration::from_secs(30);
+    let (_, state) = decide(&later(seen.clone(), 0), &State::default(), &step());
+    let (decision, _) = decide(&later(seen.clone(), 1), &state, &step());
+    assert_eq!(decision.bounds.last().map(|bound| bound.kind), Some(BoundKind::PaidMinute));
+    assert_eq!(kinds(&decision), [(ActionKind::Drain, "local-000"), (ActionKind::Drain, "local-002")]);
+    let (decision, _) = decide(&later(seen, 30), &state, &step());
+    assert_eq!(decision.want, 0, "{}", decision.reason);
+}
+
+#[test]
+fn large_fleet_shrinks_by_a_quarter_a_minute() {
+    let mut seen = observation(0, fleet(&[InstanceState::Ready; 400], 400));
+    let policy = Policy { max_instances: 400, ..step() };
+    let (_, mut state) = decide(&later(seen.clone(), 0), &State::default(), &policy);
+    let mut wants = Vec::new();
+    for second in [1, 2, 62, 63] {
+        let now = later(seen.clone(), second);
+        let (decision, next) = decide(&now, &state, &policy);
+        seen = act(&seen, &decision.actions);
+        state = next;
+        wants.push(decision.want);
+    }
+    assert_eq!(wants, [300, 300, 225, 225]);
+}
+
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rule = prop_oneof![
         (1..20u32, any::<bool>()).prop_map(|(messages_per_instance, count_in_flight)| Rule::Step(Step {
@@ -446,6 +554,27 @@ proptest! {
         let (decision, _) = decide(&seen, &State::default(), &policy);
         let floor = decision.current.min(policy.max_instances);
         prop_assert!(!policy.reads_queue() || decision.want >= floor, "{}", decision.reason);
+    }
+
+    #[test]
+    fn answer_is_the_same_from_the_numbers_alone(
+        seen in any_observation(), history in prop::collection::vec(any_observation(), 0..4), policy in any_policy(),
+    ) {
+        let state = state_after(&history, &policy);
+        let (decision, _) = decide(&seen, &state, &policy);
+        let bare = Observation { instances: Vec::new(), ..seen };
+        let again = answer(&bare, &decision.census, &decision.recalled, &policy);
+        prop_assert_eq!((again.want, again.need), (decision.want, decision.need));
+        prop_assert_eq!((again.terms, again.bounds), (decision.terms, decision.bounds));
+    }
+
+    #[test]
+    fn state_is_the_same_after_it_was_written_and_read(
+        history in prop::collection::vec(any_observation(), 0..4), policy in any_policy(),
+    ) {
+        let state = state_after(&history, &policy);
+        let written = serde_json::to_string(&state).unwrap();
+        prop_assert_eq!(serde_json::from_str::<State>(&written).unwrap(), state);
     }
 
     #[test]
