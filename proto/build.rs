@@ -5,15 +5,16 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "dunlin/v1/classifier_service.proto",
     "dunlin/v1/job_service.proto",
     "dunlin/v1/autoscaler_service.proto",
     "dunlin/internal/v1/link_service.proto",
+    "externalscaler/externalscaler.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for folder in ["dunlin", "google"] {
+    for folder in ["dunlin", "externalscaler", "google"] {
         println!("cargo:rerun-if-changed={folder}");
     }
     let descriptors = protox::Compiler::new(["."])?

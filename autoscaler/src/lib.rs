@@ -1,5 +1,6 @@
 //! Starts and stops workers with the load, and can say why.
 
+mod asked;
 mod breaker;
 mod calls;
 mod clock;
@@ -26,6 +27,7 @@ use platform::{
     shutdown::Shutdown,
 };
 use proto::{
+    externalscaler::external_scaler_server::ExternalScalerServer,
     internal::v1::control_service_server::ControlServiceServer,
     v1::autoscaler_service_server::AutoscalerServiceServer,
 };
@@ -37,13 +39,13 @@ use crate::{
     controller::{Controller, ControllerOptions},
     decision_log::DecisionLog,
     fleet::{
-        CloudFleet, CloudFleetOptions, Fleet, FleetUrl, LocalFleet, LocalOptions,
+        CloudFleet, CloudFleetOptions, ExternalFleet, Fleet, FleetUrl, LocalFleet, LocalOptions,
         cloud::{Cloud, Offering},
         simcloud::SimCloud,
     },
     leader::Lease,
     roster::RosterOptions,
-    service::{AutoscalerApi, ControlApi},
+    service::{AutoscalerApi, ControlApi, KedaApi},
     shared::Shared,
 };
 pub use options::{Options, PolicyName};
@@ -54,6 +56,9 @@ const PROCESS_START_PRIOR: Duration = Duration::from_secs(2);
 /// The same for a machine, which has to boot first; and for one that is slow.
 const MACHINE_START_PRIOR: Duration = Duration::from_secs(40);
 const SLOW_MACHINE_START_PRIOR: Duration = Duration::from_secs(120);
+
+/// The same for a pod: KEDA's poll or the HPA's, 15 s each, and a few seconds to start.
+const POD_START_PRIOR: Duration = Duration::from_secs(20);
 
 /// A machine that runs without a word of its worker for so long is stopped. Its worker may only have lost its way to us.
 const ORPHAN_AFTER: Duration = Duration::from_secs(600);
@@ -135,6 +140,7 @@ impl Autoscaler {
         let (router, health) = Grpc::new()
             .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared))))
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
+            .with(ExternalScalerServer::new(KedaApi(Arc::clone(&shared))))
             .into_router()
             .await?;
         let lease = store.map(|store| Arc::new(Lease::new(store, clock)));
@@ -190,7 +196,9 @@ async fn keep(lease: Option<&Lease>, shared: &Shared) {
 
 fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease>>) -> ControllerOptions {
     let process_start = options.boot_delay + PROCESS_START_PRIOR;
-    let (boot_prior, slow_boot_prior, orphan_after, breaker) = if is_cloud {
+    let (boot_prior, slow_boot_prior, orphan_after, breaker) = if is_external(options) {
+        (POD_START_PRIOR, POD_START_PRIOR * 2, ORPHAN_AFTER, BreakerOptions::MACHINES)
+    } else if is_cloud {
         (MACHINE_START_PRIOR, SLOW_MACHINE_START_PRIOR, ORPHAN_AFTER, BreakerOptions::MACHINES)
     } else {
         (process_start, process_start * 2, Duration::ZERO, BreakerOptions::PROCESSES)
@@ -199,11 +207,15 @@ fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease
     ControllerOptions { policy: options.policy(), tick: options.tick, roster, breaker, lease }
 }
 
+fn is_external(options: &Options) -> bool {
+    FleetUrl::parse(&options.fleet) == Ok(FleetUrl::External)
+}
+
 /// The cloud that a fleet is in, and the fleet's name there; `None` when it is on this machine.
 #[cfg_attr(not(feature = "ec2"), allow(unused_variables, reason = "only EC2 asks where instances come from"))]
 async fn open_cloud(url: &FleetUrl, first: &Offering) -> Result<Option<(String, Arc<dyn Cloud>)>> {
     let (name, cloud): (_, Arc<dyn Cloud>) = match url {
-        FleetUrl::Local => return Ok(None),
+        FleetUrl::Local | FleetUrl::External => return Ok(None),
         FleetUrl::Sim { name, options } => (name, Arc::new(SimCloud::new(name, options.clone()))),
         #[cfg(feature = "ec2")]
         FleetUrl::Ec2 { name, template, version } => {
@@ -237,6 +249,7 @@ fn open_fleet(
     clock: Clock,
 ) -> Arc<dyn Fleet> {
     match cloud {
+        None if is_external(options) => Arc::new(ExternalFleet),
         None => Arc::new(LocalFleet::new(LocalOptions {
             command: options.worker_command.clone(),
             autoscaler: format!("http://{address}"),

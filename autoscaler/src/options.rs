@@ -21,7 +21,8 @@ pub struct Options {
     )]
     pub listen: SocketAddr,
     /// What workers run on: `local:` (processes on this machine), `ec2:TEMPLATE?fleet=NAME` (a launch template's name or id),
-    /// `simcloud:?boot=40s&stop=15s&capacity=20` (a model of EC2, for trials)
+    /// `external:` (whatever KEDA or somebody else starts, told by us how many), `simcloud:?boot=40s&stop=15s&capacity=20` (a
+    /// model of EC2, for trials)
     #[arg(long, env = "DUNLIN_FLEET", default_value = "local:", value_name = "URL")]
     pub fleet: String,
     /// Program of a worker, and each of its arguments, one flag each; `--autoscaler URL --instance-id ID` is put after them
@@ -220,13 +221,15 @@ impl Check for Options {
             Ok(FleetUrl::Local) => {}
             Ok(FleetUrl::Ec2 { .. }) if cfg!(not(feature = "ec2")) => problems
                 .add("--fleet", "this build has no EC2 driver; build autoscaler with its default features"),
-            Ok(FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. }) if !self.worker_command.is_empty() => {
+            Ok(FleetUrl::External | FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. })
+                if !self.worker_command.is_empty() =>
+            {
                 problems.add(
                     "--worker-command",
                     "is only for local:; instances start their worker by themselves",
                 );
             }
-            Ok(FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. }) => {}
+            Ok(FleetUrl::External | FleetUrl::Ec2 { .. } | FleetUrl::Sim { .. }) => {}
         }
         for (field, sentence) in self.policy().problems() {
             problems.add(flag(field), sentence.replace("max_instances", "--max-instances"));
@@ -325,7 +328,7 @@ mod tests {
             "--listen=0.0.0.0:8002",
         ]);
         for part in [
-            "--fleet: \\\"ec3:\\\" is unknown; known: local:",
+            "--fleet: \\\"ec3:\\\" is unknown; known: local:, external:",
             "--min-instances: 3 is over --max-instances, 2",
             "--tick: must be longer than 0s",
             "--latency-target: must be over 0",

@@ -14,5 +14,11 @@ pub mod internal {
     }
 }
 
+/// KEDA's: what it asks of an external scaler.
+pub mod externalscaler {
+    #![allow(clippy::all, clippy::pedantic, unreachable_pub)]
+    tonic::include_proto!("externalscaler");
+}
+
 /// Every file above with its comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

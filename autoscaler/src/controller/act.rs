@@ -11,6 +11,10 @@ use crate::{
 
 impl Controller {
     pub(super) async fn act(&mut self, decision_id: &str, actions: &[Action]) {
+        if self.asked.is_some() {
+            self.ask(decision_id, actions).await;
+            return;
+        }
         let mut first = 0;
         for group in actions.chunk_by(|one, next| one.kind == next.kind) {
             if self.leads() {
@@ -21,6 +25,22 @@ impl Controller {
             }
             first += group.len();
         }
+    }
+
+    /// Done with asking: who comes and who goes is somebody else's choice, and seen in what is there.
+    async fn ask(&mut self, decision_id: &str, actions: &[Action]) {
+        let at = self.shared.clock.now();
+        if let Some(asked) = &mut self.asked {
+            asked.ask(at, actions);
+        }
+        let change = |decision: &mut v1::Decision| {
+            for action in &mut decision.actions {
+                action.instance_id.clear();
+                set_outcome(action, &Ok(()));
+            }
+        };
+        let written = self.shared.log.update(decision_id, change).await;
+        self.note(written);
     }
 
     /// Actions of one kind, the first of which is number `first` of the decision.

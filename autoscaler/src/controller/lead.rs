@@ -62,6 +62,9 @@ impl Controller {
         }
         let at = self.shared.clock.now();
         self.roster.inherit(at);
+        if let Some(asked) = &mut self.asked {
+            asked.resume(at, self.shared.log.last().map_or(0, |decision| decision.want));
+        }
         for decision in self.shared.log.unfinished() {
             let young = decision
                 .time

@@ -6,9 +6,11 @@ use platform::shutdown::Shutdown;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
+    asked::Asked,
     breaker::{Breaker, BreakerOptions},
     decide::{
-        ActionKind, BoundKind, Decision, InstanceState, Observation, Paused, Policy, State, Supply, decide,
+        ActionKind, Boot, BoundKind, Decision, InstanceState, Observation, Paused, Policy, State, Supply,
+        decide,
     },
     fleet::Fleet,
     leader::Lease,
@@ -47,6 +49,8 @@ pub struct Controller {
     breaker: Breaker,
     /// Actions whose end has not been seen, and the decision each belongs to.
     pending: BTreeMap<(String, ActionKind), String>,
+    /// Where somebody else scales: what we asked for.
+    asked: Option<Asked>,
     recorded: Option<Recorded>,
     fleet_problem: Option<String>,
     log_problem: Option<String>,
@@ -71,6 +75,7 @@ impl Controller {
     pub fn new(shared: Arc<Shared>, fleet: Arc<dyn Fleet>, options: ControllerOptions) -> Self {
         let controller = Self {
             shared,
+            asked: fleet.is_external().then(Asked::default),
             fleet,
             lease: options.lease,
             leading: None,
@@ -144,6 +149,9 @@ impl Controller {
         self.fleet_problem = None;
         let at = self.shared.clock.now();
         let changes = self.roster.update(at, &machines, &mut self.shared.members());
+        if let Some(asked) = &mut self.asked {
+            asked.look(at, &self.roster.instances(&self.shared.members()));
+        }
         if self.leading.is_some() {
             for change in changes {
                 self.settle(at, change).await;
@@ -158,10 +166,13 @@ impl Controller {
             let mut load = self.shared.load();
             (load.observe(at), load.arrivals(at), load.late_ratio(at))
         };
-        let (service, instances) = {
+        let (service, mut instances) = {
             let mut members = self.shared.members();
             (members.service(), self.roster.instances(&members))
         };
+        if let Some(asked) = &self.asked {
+            asked.show(&mut instances);
+        }
         let starting = instances.iter().filter(|instance| instance.state == InstanceState::Starting).count();
         let starting = u32::try_from(starting).unwrap_or(u32::MAX);
         let fleet = self.fleet.supply();
@@ -172,7 +183,9 @@ impl Controller {
             stopped_max: fleet.stopped_max,
             paid_min: Duration::ZERO,
         };
-        let boot = self.roster.boot();
+        let asked_boot =
+            self.asked.as_ref().and_then(Asked::boot).map(|boot| Boot { warm: boot, cold: boot });
+        let boot = asked_boot.unwrap_or_else(|| self.roster.boot());
         let paused = Paused::default();
         let asked = None;
         Observation { at, queue, arrivals, service, late_ratio, boot, instances, supply, paused, asked }

@@ -4,6 +4,7 @@ use proto::v1;
 
 use super::Controller;
 use crate::{
+    asked::Asked,
     clock::timestamp,
     decide::{Decision, InstanceState, Observation},
     shared::View,
@@ -76,6 +77,7 @@ impl Controller {
             [&self.fleet_problem, &self.log_problem].into_iter().flatten().cloned().collect();
         warnings.extend(self.breaker.warning(observation.at));
         warnings.extend(self.fleet.warnings());
+        warnings.extend(self.asked.as_ref().and_then(Asked::warning));
         match observation.queue.as_of {
             _ if self.epoch().is_none() => {
                 warnings.push(

@@ -8,12 +8,14 @@ use platform::Result;
 mod budget;
 pub mod cloud;
 mod cloud_fleet;
+mod external;
 mod local;
 mod process;
 pub mod simcloud;
 mod url;
 
 pub use cloud_fleet::{CloudFleet, CloudFleetOptions, adopt};
+pub use external::ExternalFleet;
 pub use local::{LocalFleet, LocalOptions};
 pub use url::FleetUrl;
 
@@ -47,6 +49,11 @@ pub trait Fleet: Send + Sync + 'static {
     /// What a person should know.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether somebody else starts and stops its workers, and we only say how many there should be.
+    fn is_external(&self) -> bool {
+        false
     }
 
     /// Whether its instances go on without this process.

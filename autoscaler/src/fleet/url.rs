@@ -12,6 +12,8 @@ const NAME: &str = "dunlin";
 #[derive(Debug, Clone, PartialEq)]
 pub enum FleetUrl {
     Local,
+    /// Workers that somebody else starts and stops.
+    External,
     Ec2 {
         name: String,
         /// Name or id of the launch template.
@@ -27,7 +29,8 @@ pub enum FleetUrl {
 impl FleetUrl {
     /// Reads it; the error is a sentence that goes on after `--fleet: `.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let unknown = || format!("{text:?} is unknown; known: local:, ec2:TEMPLATE?fleet=NAME, simcloud:");
+        let unknown =
+            || format!("{text:?} is unknown; known: local:, external:, ec2:TEMPLATE?fleet=NAME, simcloud:");
         let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut query = query_of(query)?;
@@ -35,6 +38,7 @@ impl FleetUrl {
         check_name(&name)?;
         let url = match kind {
             "local" if rest.is_empty() && query.is_empty() => return Ok(Self::Local),
+            "external" if rest.is_empty() && query.is_empty() => return Ok(Self::External),
             "ec2" if rest.is_empty() => {
                 return Err(format!("{text:?} names no launch template; write ec2:TEMPLATE"));
             }
@@ -54,7 +58,7 @@ impl FleetUrl {
 
     /// Whether its instances are machines that boot, and outlive this process.
     pub fn is_cloud(&self) -> bool {
-        *self != Self::Local
+        !matches!(self, Self::Local | Self::External)
     }
 }
 
@@ -108,6 +112,7 @@ mod tests {
         };
         for (text, url) in [
             ("local:", FleetUrl::Local),
+            ("external:", FleetUrl::External),
             ("ec2:lt-worker", ec2("dunlin", "lt-worker", "$Latest")),
             ("ec2:worker?fleet=blue&version=3", ec2("blue", "worker", "3")),
         ] {
@@ -121,8 +126,9 @@ mod tests {
     #[test]
     fn wrong_urls_are_told_in_a_sentence() {
         for (text, part) in [
-            ("ec3:", "is unknown; known: local:, ec2:"),
+            ("ec3:", "is unknown; known: local:, external:, ec2:"),
             ("local:x", "is unknown"),
+            ("external:x", "is unknown"),
             ("ec2:", "names no launch template"),
             ("ec2:a?flet=b", "unknown setting \"flet\""),
             ("ec2:a?fleet=", "must be letters"),

@@ -2,7 +2,9 @@
 
 mod autoscaler;
 mod control;
+mod keda;
 mod stream;
 
 pub use autoscaler::AutoscalerApi;
 pub use control::ControlApi;
+pub use keda::KedaApi;
