@@ -195,8 +195,11 @@ pub struct FakeWorker {
 
 impl FakeWorker {
     pub async fn connect(world: &World, instance_id: &str) -> Self {
+        Self::open(world.control.clone(), instance_id).await
+    }
+
+    pub async fn open(mut control: ControlServiceClient<Channel>, instance_id: &str) -> Self {
         let (events, receiver) = mpsc::channel(8);
-        let mut control = world.control.clone();
         let answers = control.worker_session(ReceiverStream::new(receiver)).await.unwrap().into_inner();
         let worker = Self { events, answers };
         let hello = WorkerHello { instance_id: instance_id.to_owned(), ..Default::default() };

@@ -1,0 +1,356 @@
+//! KEDA and the HPA, played by a stub, scale real worker sessions by what the external scaler says.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use autoscaler::Options;
+use proto::{
+    externalscaler::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient},
+    v1::{ActionKind, ActionOutcome, BoundKind, InstanceState},
+};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Code, transport::Channel};
+
+mod world;
+use world::{FakeGateway, FakeWorker, PATIENCE, World};
+
+/// KEDA polls each 5 s or more; here everything is in a hurry.
+const POLL: Duration = Duration::from_millis(50);
+
+const EXTERNAL: [&str; 6] = [
+    "--fleet=external:",
+    "--listen=127.0.0.1:0",
+    "--tick=100ms",
+    "--grace=1s",
+    "--keep=300ms",
+    "--scale-in-hold=100ms",
+];
+
+/// With the flags above, but for those that are set again.
+async fn start(arguments: &[&str]) -> World {
+    let flag = |argument: &str| argument.split('=').next().map(str::to_owned);
+    let is_set = |default: &&&str| arguments.iter().any(|argument| flag(argument) == flag(default));
+    let all = EXTERNAL.iter().filter(|default| !is_set(default)).chain(arguments);
+    World::start_with(Options::from_arguments(all.map(ToString::to_string)).unwrap()).await
+}
+
+fn asks() -> ScaledObjectRef {
+    ScaledObjectRef { name: "worker".to_owned(), namespace: "dunlin".to_owned(), ..Default::default() }
+}
+
+fn scaler(world: &World) -> ExternalScalerClient<Channel> {
+    ExternalScalerClient::new(world.channel.clone())
+}
+
+async fn metric(client: &mut ExternalScalerClient<Channel>) -> Result<f64, tonic::Status> {
+    let request =
+        GetMetricsRequest { scaled_object_ref: Some(asks()), metric_name: "desired_workers".to_owned() };
+    let values = client.get_metrics(request).await?.into_inner().metric_values;
+    let [value] = &values[..] else { panic!("not one value: {values:?}") };
+    assert_eq!(value.metric_name, "desired_workers");
+    // As KEDA reads it.
+    Ok(if value.metric_value_float > 0.0 { value.metric_value_float } else { value.metric_value as f64 })
+}
+
+/// A Deployment with KEDA's operator and the HPA in front of it. Its pods are worker sessions that work when they are there,
+/// and end when they are taken away.
+struct Kubernetes {
+    replicas: watch::Receiver<usize>,
+    /// Each number there was, from the first.
+    history: Arc<Mutex<Vec<usize>>>,
+    running: JoinHandle<()>,
+}
+
+impl Kubernetes {
+    fn start(world: &World) -> Self {
+        let (set, replicas) = watch::channel(0);
+        let history = Arc::new(Mutex::new(vec![0]));
+        let mut parts = JoinSet::new();
+        parts.spawn(push(scaler(world), set.clone()));
+        parts.spawn(poll(scaler(world), set, Arc::clone(&history)));
+        parts.spawn(pods(world.control.clone(), replicas.clone()));
+        let running = tokio::spawn(async move { while parts.join_next().await.is_some() {} });
+        Self { replicas, history, running }
+    }
+
+    async fn until_replicas(&self, count: usize) {
+        let mut replicas = self.replicas.clone();
+        let reached = timeout(PATIENCE, replicas.wait_for(|now| *now == count)).await;
+        assert!(reached.is_ok(), "never {count} replicas: {:?}", self.history.lock().unwrap());
+    }
+}
+
+impl Drop for Kubernetes {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// `StreamIsActive`, opened again whenever it ends: from 0 to 1 the moment it says so.
+async fn push(mut client: ExternalScalerClient<Channel>, replicas: watch::Sender<usize>) {
+    loop {
+        if let Ok(answers) = client.stream_is_active(asks()).await {
+            let mut answers = answers.into_inner();
+            while let Ok(Some(answer)) = answers.message().await {
+                replicas.send_if_modified(|now| is_set(now, scale_by_activity(*now, answer.result)));
+            }
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// The spec once; then the metric and whether it is active, in that order, at each poll.
+async fn poll(
+    mut client: ExternalScalerClient<Channel>,
+    replicas: watch::Sender<usize>,
+    history: Arc<Mutex<Vec<usize>>>,
+) {
+    let specs = client.get_metric_spec(asks()).await.unwrap().into_inner().metric_specs;
+    let [spec] = &specs[..] else { panic!("not one spec: {specs:?}") };
+    assert_eq!((spec.metric_name.as_str(), spec.target_size), ("desired_workers", 1));
+    let target = spec.target_size_float;
+    loop {
+        sleep(POLL).await;
+        // Without an answer nothing is changed.
+        let Ok(metric) = metric(&mut client).await else { continue };
+        let Ok(active) = client.is_active(asks()).await else { continue };
+        let active = active.into_inner().result;
+        replicas.send_if_modified(|now| {
+            let mut next = scale_by_activity(*now, active);
+            if next > 0 {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few")]
+                let by_hpa = (metric / target).ceil() as usize;
+                // The HPA itself never goes to 0, and does not work at 0.
+                next = by_hpa.max(1);
+            }
+            is_set(now, next)
+        });
+        let now = *replicas.borrow();
+        let mut history = history.lock().unwrap();
+        if history.last() != Some(&now) {
+            history.push(now);
+        }
+    }
+}
+
+fn scale_by_activity(now: usize, active: bool) -> usize {
+    if active { now.max(1) } else { 0 }
+}
+
+fn is_set(now: &mut usize, next: usize) -> bool {
+    std::mem::replace(now, next) != next
+}
+
+type Control = proto::internal::v1::control_service_client::ControlServiceClient<Channel>;
+
+/// As many worker sessions as there are to be, each of a name of its own. The oldest goes first: Kubernetes asks nobody.
+async fn pods(control: Control, mut replicas: watch::Receiver<usize>) {
+    let mut workers = std::collections::VecDeque::new();
+    let mut named = 0;
+    loop {
+        let count = *replicas.borrow_and_update();
+        while workers.len() > count {
+            workers.pop_front();
+        }
+        while workers.len() < count {
+            named += 1;
+            let control = control.clone();
+            workers.push_back(AbortOnDrop(tokio::spawn(async move {
+                // Boots.
+                sleep(POLL * 2).await;
+                let worker = FakeWorker::open(control, &format!("pod-{named:03}")).await;
+                loop {
+                    worker.heartbeat(0).await;
+                    sleep(POLL).await;
+                }
+            })));
+        }
+        if replicas.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test]
+async fn keda_takes_workers_from_zero_to_what_is_wanted_and_back_to_zero() {
+    let world = start(&["--policy=step", "--max-instances=5", "--worker-grace=300ms"]).await;
+    let kubernetes = Kubernetes::start(&world);
+    let gateway = FakeGateway::connect(&world).await;
+    for (waiting, replicas) in [(16, 4), (23, 5), (8, 2), (0, 0), (1, 1), (0, 0)] {
+        gateway.waiting(waiting);
+        kubernetes.until_replicas(replicas).await;
+        world.until_count(InstanceState::Ready, replicas).await;
+        assert_eq!(world.status().await.want as usize, replicas);
+    }
+    // From 0 to 1 and to the rest, down, and never beyond what was wanted.
+    let history = kubernetes.history.lock().unwrap().clone();
+    assert!(history.iter().all(|count| *count <= 5), "{history:?}");
+    drop(kubernetes);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn latency_goes_from_zero_to_many_to_zero() {
+    let world = start(&["--latency-target=500ms", "--max-instances=6", "--worker-grace=300ms"]).await;
+    let kubernetes = Kubernetes::start(&world);
+    let gateway = FakeGateway::connect(&world).await;
+    gateway.waiting(200);
+    kubernetes.until_replicas(6).await;
+    gateway.waiting(0);
+    kubernetes.until_replicas(0).await;
+    drop(kubernetes);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn first_image_is_pushed_at_once() {
+    // A tick that is never waited for.
+    let world = start(&["--tick=60s"]).await;
+    let gateway = FakeGateway::connect(&world).await;
+    let mut pushed = scaler(&world).stream_is_active(asks()).await.unwrap().into_inner();
+    let begin = Instant::now();
+    gateway.waiting(1);
+    loop {
+        let answer = timeout(PATIENCE, pushed.message()).await.unwrap().unwrap().unwrap();
+        if answer.result {
+            break;
+        }
+    }
+    let took = begin.elapsed();
+    // The stub's gateway reports each 50 ms; the rest is a busy machine.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(metric(&mut scaler(&world)).await.unwrap(), 1.0);
+    world.stop().await;
+}
+
+/// A worker that nobody of ours can stop keeps `want` where it is, in a fleet of ours. Here KEDA can.
+#[tokio::test]
+async fn workers_that_are_not_ours_do_not_keep_the_number_up() {
+    let world = start(&["--policy=step", "--max-instances=5"]).await;
+    let gateway = FakeGateway::connect(&world).await;
+    gateway.waiting(5);
+    let mut workers = Vec::new();
+    for number in 1..=4 {
+        workers.push(FakeWorker::connect(&world, &format!("pod-{number}")).await);
+    }
+    world.until_count(InstanceState::Ready, 4).await;
+    let mut keda = scaler(&world);
+    let deadline = Instant::now() + PATIENCE;
+    while metric(&mut keda).await.unwrap() != 1.0 {
+        assert!(Instant::now() < deadline, "{:?}", world.status().await);
+        sleep(POLL).await;
+    }
+    let change = world.status().await.last_change.unwrap();
+    let bounds: Vec<_> = change.bounds.iter().map(|bound| bound.kind()).collect();
+    assert!(!bounds.contains(&BoundKind::Capacity), "{bounds:?}");
+    // Asked once, and of nobody by name: the worker hears nothing, and Kubernetes picks.
+    let drains = world.until_actions(ActionKind::Drain, 3).await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.actions(ActionKind::Drain).await.len(), drains.len());
+    assert!(
+        drains.iter().all(|drain| drain.instance_id.is_empty() && drain.outcome() == ActionOutcome::Done)
+    );
+    assert_eq!(world.count(InstanceState::Ready).await, 4);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_not_answered_with_zero() {
+    let world = start(&["--policy=step"]).await;
+    let mut keda = scaler(&world);
+    let refused = metric(&mut keda).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(keda.is_active(asks()).await.unwrap_err().code(), Code::Unavailable);
+    let mut pushed = keda.stream_is_active(asks()).await.unwrap().into_inner();
+    assert!(timeout(Duration::from_millis(300), pushed.message()).await.is_err(), "nothing to say yet");
+    let _gateway = FakeGateway::connect(&world).await;
+    assert!(!timeout(PATIENCE, pushed.message()).await.unwrap().unwrap().unwrap().result);
+    assert_eq!(metric(&mut keda).await.unwrap(), 0.0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn restart_wants_as_many_as_before_until_it_knows_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("--store=file://{}", folder.path().display());
+    let arguments = ["--policy=backlog", "--max-instances=5", "--scale-in-hold=60s", &store];
+    let world = start(&arguments).await;
+    let gateway = FakeGateway::connect(&world).await;
+    gateway.waiting(16);
+    let mut keda = scaler(&world);
+    let deadline = Instant::now() + PATIENCE;
+    while metric(&mut keda).await.ok() != Some(4.0) {
+        assert!(Instant::now() < deadline);
+        sleep(POLL).await;
+    }
+    drop(gateway);
+    world.stop().await;
+
+    // No worker has found us yet, and the gateway says that nothing waits: still four.
+    let world = start(&arguments).await;
+    let mut keda = scaler(&world);
+    let _gateway = FakeGateway::connect(&world).await;
+    for _ in 0..10 {
+        if let Ok(wanted) = metric(&mut keda).await {
+            assert_eq!(wanted, 4.0);
+        }
+        sleep(POLL).await;
+    }
+    assert_eq!(metric(&mut keda).await.unwrap(), 4.0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn follower_answers_what_the_leader_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("--store=file://{}", folder.path().display());
+    let arguments = ["--policy=step", "--max-instances=5", &store];
+    let leader = start(&arguments).await;
+    let follower = start(&arguments).await;
+    assert!(!follower.status().await.leader);
+    let gateway = FakeGateway::connect(&leader).await;
+    gateway.waiting(16);
+    let mut keda = scaler(&follower);
+    let deadline = Instant::now() + PATIENCE;
+    while metric(&mut keda).await.ok() != Some(4.0) {
+        assert!(Instant::now() < deadline, "{:?}", follower.status().await);
+        sleep(POLL).await;
+    }
+    assert!(keda.is_active(asks()).await.unwrap().into_inner().result);
+    follower.stop().await;
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_metric_and_bad_tolerance_are_named() {
+    let world = start(&[]).await;
+    let mut keda = scaler(&world);
+    for name in ["", "s0-desired_workers", "queue"] {
+        let request = GetMetricsRequest { scaled_object_ref: Some(asks()), metric_name: name.to_owned() };
+        let refused = keda.get_metrics(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let sentence = format!("metricName: {name:?} is unknown; known: \"desired_workers\"");
+        assert_eq!(refused.message(), sentence);
+    }
+    let mut asks = asks();
+    asks.scaler_metadata.insert("tolerance".to_owned(), "10 %".to_owned());
+    let refused = keda.get_metric_spec(asks).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().starts_with("scalerMetadata.tolerance: \"10 %\" "), "{}", refused.message());
+    world.stop().await;
+}
