@@ -7,7 +7,7 @@ use std::{
 
 use proto::internal::v1::GatewaySessionRequest;
 
-use crate::decide::{Arrivals, FAST_WINDOW, Queue, SLOW_WINDOW};
+use crate::decide::{Arrivals, FAST_WINDOW, LATEST_WINDOW, Queue, SLOW_WINDOW};
 
 /// A gateway that went away is counted this long: it may be back, and its images may be in a
 /// queue that outlives it.
@@ -100,7 +100,14 @@ impl Load {
             arrived as f64 / window.as_secs_f64()
         };
         let Totals { arrived, completed, late } = self.totals;
-        Arrivals { fast: rate(FAST_WINDOW), slow: rate(SLOW_WINDOW), total: arrived, completed, late }
+        Arrivals {
+            latest: rate(LATEST_WINDOW),
+            fast: rate(FAST_WINDOW),
+            slow: rate(SLOW_WINDOW),
+            total: arrived,
+            completed,
+            late,
+        }
     }
 
     /// Share of the last minute's answers that were late.

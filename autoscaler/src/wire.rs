@@ -63,6 +63,7 @@ pub fn observation(observation: &Observation) -> v1::Observation {
         }),
         arrivals_per_second_fast: observation.arrivals.fast,
         arrivals_per_second_slow: observation.arrivals.slow,
+        arrivals_per_second_latest: observation.arrivals.latest,
         service_mean: duration(observation.service.mean),
         service_p95: duration(observation.service.p95),
         boot_warm_p50: duration(observation.boot.warm),

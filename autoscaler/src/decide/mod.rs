@@ -24,8 +24,8 @@ mod tests;
 pub use bounds::{Bound, BoundKind};
 pub use explain::{CounterFactual, counterfactuals};
 pub use observation::{
-    Arrivals, Boot, Census, Due, FAST_WINDOW, Instance, InstanceState, Observation, Override, Paused, Queue,
-    SLOW_WINDOW, Service, Supply,
+    Arrivals, Boot, Census, Due, FAST_WINDOW, Instance, InstanceState, LATEST_WINDOW, Observation, Override,
+    Paused, Queue, SLOW_WINDOW, Service, Supply,
 };
 pub use plan::{Action, ActionKind};
 pub use policy::{Backlog, Days, Fixed, Floor, Latency, Policy, Rule, Step};

@@ -39,6 +39,8 @@ pub struct Queue {
 /// Images a second, and exact counts of them. Of the counts only differences matter.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Arrivals {
+    /// Over [`LATEST_WINDOW`].
+    pub latest: f64,
     /// Over [`FAST_WINDOW`].
     pub fast: f64,
     /// Over [`SLOW_WINDOW`].
@@ -51,6 +53,7 @@ pub struct Arrivals {
     pub late: u64,
 }
 
+pub const LATEST_WINDOW: Duration = Duration::from_secs(4);
 pub const FAST_WINDOW: Duration = Duration::from_secs(10);
 pub const SLOW_WINDOW: Duration = Duration::from_secs(60);
 

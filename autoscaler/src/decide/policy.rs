@@ -105,7 +105,8 @@ impl Policy {
             // The report's rule follows the count down at once, and a fixed number has no reason to wait.
             Rule::Step(_) | Rule::Fixed(_) => Duration::ZERO,
             Rule::Backlog(_) => boot.warm.max(HOLD_MIN),
-            Rule::Latency(latency) => boot.warm.max(HOLD_MIN).min(latency.hold_max),
+            // What was given up too early costs a boot to have back; held for a third of one it costs a third.
+            Rule::Latency(latency) => (boot.warm / 3).max(HOLD_MIN).min(latency.hold_max),
         })
     }
 

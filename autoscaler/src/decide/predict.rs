@@ -26,7 +26,8 @@ pub(super) fn predict(basis: Basis<'_>, want: u32) -> Prediction {
     let work = seen.queue.visible as f64 + seen.queue.in_flight as f64 / 2.0;
     let arriving = match change(&seen.arrivals) {
         Change::None => seen.arrivals.slow,
-        Change::Up | Change::Down => seen.arrivals.fast,
+        Change::Up(rate) => rate,
+        Change::Down => seen.arrivals.fast,
     };
     if work <= 0.0 && arriving <= 0.0 {
         return Prediction::default();

@@ -276,9 +276,9 @@ fn surge_counts_more_the_longer_it_lasts() {
     seen.boot.warm = Duration::from_secs(40);
     let policy = Policy { max_instances: 100, ..latency(60) };
     let (at_first, state) = decide(&seen, &State::default(), &policy);
-    // It has lasted for 5 s, and is expected to last for 10: a quarter of a boot.
-    assert_eq!(at_first.want, 7, "{}", at_first.reason);
-    let (later_on, _) = decide(&later(seen, 15), &state, &policy);
+    // It has lasted for 5 s, and is expected to last for 20: half of a boot.
+    assert_eq!(at_first.want, 12, "{}", at_first.reason);
+    let (later_on, _) = decide(&later(seen, 5), &state, &policy);
     assert_eq!(later_on.want, 21, "{}", later_on.reason);
 }
 

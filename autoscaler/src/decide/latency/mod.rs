@@ -65,7 +65,8 @@ impl Pace {
             Change::None => {}
             Change::Down => pace.expected = pace.fast,
             // Of a surge only the share counts that will still be there when a new instance is.
-            Change::Up => {
+            Change::Up(rate) => {
+                pace.fast = rate;
                 let left = recalled.surge_left.unwrap_or_default().as_secs_f64();
                 pace.surge_left = Some(left);
                 let share = (left / pace.boot_warm.max(1e-3)).min(1.0);
