@@ -4,6 +4,7 @@ mod asked;
 mod breaker;
 mod calls;
 mod clock;
+mod command;
 mod controller;
 pub mod decide;
 mod decision_log;
@@ -12,9 +13,13 @@ mod leader;
 mod load;
 mod members;
 mod options;
+mod policy_request;
 mod roster;
+mod schedule;
 mod service;
 mod shared;
+mod snapshot;
+mod trigger;
 mod wire;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -25,17 +30,19 @@ use platform::{
     program::ServiceOptions,
     serve::{self, Grpc, Health},
     shutdown::Shutdown,
+    store::Store,
 };
 use proto::{
     externalscaler::external_scaler_server::ExternalScalerServer,
     internal::v1::control_service_server::ControlServiceServer,
     v1::autoscaler_service_server::AutoscalerServiceServer,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 use crate::{
     breaker::BreakerOptions,
     clock::Clock,
+    command::{Order, Orders},
     controller::{Controller, ControllerOptions},
     decision_log::DecisionLog,
     fleet::{
@@ -46,7 +53,7 @@ use crate::{
     leader::Lease,
     roster::RosterOptions,
     service::{AutoscalerApi, ControlApi, KedaApi},
-    shared::Shared,
+    shared::{Shared, SharedParts},
 };
 pub use options::{Options, PolicyName};
 
@@ -62,6 +69,9 @@ const POD_START_PRIOR: Duration = Duration::from_secs(20);
 
 /// A machine that runs without a word of its worker for so long is stopped. Its worker may only have lost its way to us.
 const ORPHAN_AFTER: Duration = Duration::from_secs(600);
+
+/// EC2 bills at least a minute from each start, and by the second after it.
+const PAID_MIN: Duration = Duration::from_secs(60);
 
 /// After SIGTERM, how long a worker process may take; it holds nothing by then.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -136,20 +146,28 @@ impl Autoscaler {
         let listener = serve::bind("--listen", options.listen)?;
         let address = serve::address(&listener)?;
         let server = Shutdown::new();
-        let shared = Arc::new(Shared::new(clock, log, server.stop.clone()));
+        let (orders, ordered) = Orders::channel();
+        let shared = Arc::new(Shared::new(SharedParts {
+            clock,
+            log,
+            orders,
+            policy_defaults: options.policy_defaults(),
+            stop: server.stop.clone(),
+        }));
         let (router, health) = Grpc::new()
             .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared))))
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
             .with(ExternalScalerServer::new(KedaApi(Arc::clone(&shared))))
             .into_router()
             .await?;
-        let lease = store.map(|store| Arc::new(Lease::new(store, clock)));
+        let lease = store.clone().map(|store| Arc::new(Lease::new(store, clock)));
         if let Some(lease) = &lease
             && let Err(error) = lease.renew().await
         {
             tracing::warn!(%error, "take the leader's lease");
         }
-        let controller_options = controller_options(&options, cloud.is_some(), lease.clone());
+        let keeping = Keeping { lease: lease.clone(), store, orders: ordered };
+        let controller_options = controller_options(&options, cloud.is_some(), keeping);
         let fleet = open_fleet(&options, cloud, address, clock);
         let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
@@ -189,12 +207,19 @@ impl Autoscaler {
 /// Keeps the lease, where there is one; never returns.
 async fn keep(lease: Option<&Lease>, shared: &Shared) {
     match lease {
-        Some(lease) => lease.keep(|| shared.wake.notify_one()).await,
+        Some(lease) => lease.keep(|| shared.wake.now("lease: won or lost")).await,
         None => std::future::pending().await,
     }
 }
 
-fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease>>) -> ControllerOptions {
+/// What the control loop is given beside the options.
+struct Keeping {
+    lease: Option<Arc<Lease>>,
+    store: Option<Arc<dyn Store>>,
+    orders: mpsc::Receiver<Order>,
+}
+
+fn controller_options(options: &Options, is_cloud: bool, keeping: Keeping) -> ControllerOptions {
     let process_start = options.boot_delay + PROCESS_START_PRIOR;
     let (boot_prior, slow_boot_prior, orphan_after, breaker) = if is_external(options) {
         (POD_START_PRIOR, POD_START_PRIOR * 2, ORPHAN_AFTER, BreakerOptions::MACHINES)
@@ -204,7 +229,18 @@ fn controller_options(options: &Options, is_cloud: bool, lease: Option<Arc<Lease
         (process_start, process_start * 2, Duration::ZERO, BreakerOptions::PROCESSES)
     };
     let roster = RosterOptions { boot_prior, slow_boot_prior, grace: options.worker_grace, orphan_after };
-    ControllerOptions { policy: options.policy(), tick: options.tick, roster, breaker, lease }
+    let Keeping { lease, store, orders } = keeping;
+    ControllerOptions {
+        policy: options.policy(),
+        tick: options.tick,
+        paid_min: if is_cloud { PAID_MIN } else { Duration::ZERO },
+        price_per_hour_usd: options.price_per_hour,
+        roster,
+        breaker,
+        lease,
+        store,
+        orders,
+    }
 }
 
 fn is_external(options: &Options) -> bool {

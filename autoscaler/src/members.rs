@@ -113,6 +113,13 @@ impl Members {
         }
     }
 
+    /// It drains for good: it may finish, and is not to be told to stay again.
+    pub fn retire(&mut self, instance_id: &str, at: Duration, decision_id: &str) {
+        let member = self.expect(instance_id, at);
+        member.leaving = true;
+        member.ask_to_drain(decision_id);
+    }
+
     pub fn drain(&mut self, instance_id: &str, at: Duration, decision_id: &str) {
         self.expect(instance_id, at).ask_to_drain(decision_id);
     }
@@ -170,6 +177,11 @@ impl Members {
             };
         }
         self.service
+    }
+
+    /// What an earlier leader measured, until somebody measures again.
+    pub fn take_up(&mut self, service: Service) {
+        self.service = service;
     }
 
     fn of(&mut self, instance_id: &str, session: u64) -> Option<&mut Member> {

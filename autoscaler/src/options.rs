@@ -6,8 +6,10 @@ use clap::Parser;
 use platform::options::{Check, Problems, Profile, parse_duration};
 
 use crate::{
-    decide::{Backlog, Fixed, Latency, Policy, Rule, Step},
+    decide::{Backlog, Fixed, Floor, Latency, Policy, Rule, Step},
     fleet::FleetUrl,
+    policy_request::{HOLD_MAX, PolicyDefaults},
+    schedule,
 };
 
 #[derive(Debug, Clone, clap::Args)]
@@ -78,6 +80,13 @@ pub struct Options {
     #[arg(long, env = "DUNLIN_KEEP", default_value = "60s", value_parser = parse_duration, value_name = "DURATION")]
     pub keep: Duration,
 
+    /// Never fewer workers than this at these times (UTC), such as `mon-fri 08:00-18:00=4`; once for each time
+    #[arg(long, env = "DUNLIN_SCHEDULE", value_delimiter = ';', value_parser = schedule::parse, value_name = "[DAYS ]FROM-TO=COUNT")]
+    pub schedule: Vec<Floor>,
+    /// What an instance costs in US dollars, for the costs that are shown; a cloud's prices are not looked up
+    #[arg(long, env = "DUNLIN_PRICE_PER_HOUR", default_value_t = 0.0, value_name = "USD")]
+    pub price_per_hour: f64,
+
     /// Decide at least this often; a queue that fills is acted on at once
     #[arg(long, env = "DUNLIN_TICK", default_value = "2s", value_parser = parse_duration, value_name = "DURATION")]
     pub tick: Duration,
@@ -116,9 +125,6 @@ const MAX_INSTANCES_CSE546: u32 = 15;
 
 /// Each instance started every two minutes is more than any load asks for.
 const STARTS_PER_HOUR_EACH: u32 = 30;
-
-/// The longest a rule's own hold may become, however long a boot takes.
-const HOLD_MAX: Duration = Duration::from_secs(300);
 
 const QUANTILE: f64 = 0.95;
 
@@ -190,24 +196,20 @@ impl Options {
             PolicyName::Fixed => Rule::Fixed(Fixed { instances: self.instances }),
         };
         Policy {
+            stale_after: self.policy_defaults().stale_after(&rule),
             rule,
             min_instances: self.min_instances,
             max_instances: self.max_instances(),
             hold: self.scale_in_hold,
             keep: self.keep,
-            stale_after: self.stale_after(),
-            floors: Vec::new(),
+            floors: self.schedule.clone(),
             version: 1,
         }
     }
 
-    /// Two ticks, or a quarter of the target where that is longer; and never less than what a busy
-    /// gateway may take to get its report, due each second, to us.
-    fn stale_after(&self) -> Duration {
-        const REPORTS: Duration = Duration::from_secs(3);
-        let target =
-            if self.policy_name() == PolicyName::Latency { self.latency_target } else { Duration::ZERO };
-        (self.tick * 2).max(target / 4).max(REPORTS)
+    /// What stands in for what a policy that is set later leaves out.
+    pub(crate) fn policy_defaults(&self) -> PolicyDefaults {
+        PolicyDefaults { keep: self.keep, tick: self.tick }
     }
 }
 
@@ -237,6 +239,9 @@ impl Check for Options {
         if self.max_instances == Some(0) {
             problems.add("--max-instances", "must be at least 1");
         }
+        if !(self.price_per_hour.is_finite() && self.price_per_hour >= 0.0) {
+            problems.add("--price-per-hour", "must be 0 or more");
+        }
         for (flag, duration) in [("--tick", self.tick), ("--worker-grace", self.worker_grace)] {
             if duration.is_zero() {
                 problems.add(flag, "must be longer than 0s");
@@ -265,78 +270,10 @@ fn flag(field: &str) -> &'static str {
         "step.messages_per_instance" | "backlog.target_per_instance" => "--messages-per-instance",
         "latency.target" => "--latency-target",
         "fixed.instances" => "--instances",
+        "floors.instances" | "floors.from" | "floors.length" | "floors.days" => "--schedule",
         _ => "--policy",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(arguments: &[&str]) -> String {
-        let mut problems = Problems::default();
-        Options::from_arguments(arguments).unwrap().check(&mut problems);
-        format!("{problems:?}")
-    }
-
-    #[test]
-    fn defaults_with_a_worker_program_are_fine() {
-        assert_eq!(problems(&["--worker-command", "worker"]), "Problems([])");
-    }
-
-    #[test]
-    fn worker_program_keeps_its_own_flags() {
-        let options =
-            Options::from_arguments(["--worker-command", "worker", "--worker-command", "--queue"]).unwrap();
-        assert_eq!(options.worker_command, ["worker", "--queue"]);
-    }
-
-    #[test]
-    fn profile_sets_defaults_and_flags_win_over_it() {
-        let options = |arguments: &[&str]| Options::from_arguments(arguments).unwrap();
-        let course = options(&["--profile", "cse546", "--fleet=ec2:app-tier"]);
-        let step = Rule::Step(Step { messages_per_instance: 5, count_in_flight: false });
-        assert_eq!((course.policy().rule, course.policy().max_instances), (step, 15));
-        assert_eq!(
-            course.policy().hold(&crate::decide::Boot { warm: HOLD_MAX, cold: HOLD_MAX }),
-            Duration::ZERO
-        );
-        assert_eq!((course.name_prefix(), course.stopped_pool_max()), ("app-tier-instance-", 15));
-        let changed = options(&["--profile=cse546", "--max-instances=3", "--policy=fixed"]);
-        assert_eq!((changed.policy().name(), changed.max_instances()), ("fixed", 3));
-        assert_eq!(options(&[]).policy().name(), "latency");
-    }
-
-    #[test]
-    fn worker_command_is_for_processes_only() {
-        assert_eq!(problems(&["--fleet=simcloud:"]), "Problems([])");
-        let text = problems(&["--fleet=simcloud:", "--worker-command=worker"]);
-        assert!(text.contains("--worker-command: is only for local:"), "{text}");
-        let ec2 = problems(&["--fleet=ec2:worker"]);
-        assert_eq!(ec2.contains("this build has no EC2 driver"), cfg!(not(feature = "ec2")), "{ec2}");
-    }
-
-    #[test]
-    fn all_mistakes_are_told_at_once_and_name_the_option() {
-        let text = problems(&[
-            "--fleet=ec3:",
-            "--min-instances=3",
-            "--max-instances=2",
-            "--tick=0s",
-            "--latency-target=0s",
-            "--store=s4://x",
-            "--listen=0.0.0.0:8002",
-        ]);
-        for part in [
-            "--fleet: \\\"ec3:\\\" is unknown; known: local:, external:",
-            "--min-instances: 3 is over --max-instances, 2",
-            "--tick: must be longer than 0s",
-            "--latency-target: must be over 0",
-            "--store:",
-            "--listen:",
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        assert!(problems(&[]).contains("--worker-command"));
-    }
-}
+mod tests;

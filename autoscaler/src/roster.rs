@@ -152,6 +152,10 @@ impl Roster {
         self.rows.iter().map(instance).collect()
     }
 
+    pub fn state_of(&self, instance_id: &str) -> Option<InstanceState> {
+        self.rows.get(instance_id).map(|row| row.state)
+    }
+
     pub fn shown(&self) -> Vec<v1::Instance> {
         self.rows.values().map(|row| row.shown.clone()).collect()
     }

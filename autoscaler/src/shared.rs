@@ -6,10 +6,13 @@ use std::sync::{
 };
 
 use proto::{internal::v1::GatewaySessionResponse, v1};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{calls::Calls, clock::Clock, decision_log::DecisionLog, load::Load, members::Members};
+use crate::{
+    calls::Calls, clock::Clock, command::Orders, decision_log::DecisionLog, load::Load, members::Members,
+    policy_request::PolicyDefaults, trigger::Wake,
+};
 
 pub struct Shared {
     pub clock: Clock,
@@ -19,7 +22,11 @@ pub struct Shared {
     calls: Mutex<Calls>,
     sessions: AtomicU64,
     /// Something happened that should not wait for the next tick.
-    pub wake: Notify,
+    pub wake: Wake,
+    /// What operators ask for goes here.
+    pub orders: Orders,
+    /// What stands in for what they leave out of a policy.
+    pub policy_defaults: PolicyDefaults,
     /// What is shown to people, as of the last look.
     pub view: watch::Sender<View>,
     /// What gateways are told.
@@ -36,8 +43,19 @@ pub struct View {
     pub instances: Vec<v1::Instance>,
 }
 
+/// What is there before the loop and the services are.
+pub struct SharedParts {
+    pub clock: Clock,
+    pub log: DecisionLog,
+    pub orders: Orders,
+    pub policy_defaults: PolicyDefaults,
+    /// Ends all streams.
+    pub stop: CancellationToken,
+}
+
 impl Shared {
-    pub fn new(clock: Clock, log: DecisionLog, stop: CancellationToken) -> Self {
+    pub fn new(parts: SharedParts) -> Self {
+        let SharedParts { clock, log, orders, policy_defaults, stop } = parts;
         Self {
             clock,
             log,
@@ -45,7 +63,9 @@ impl Shared {
             members: Mutex::default(),
             calls: Mutex::default(),
             sessions: AtomicU64::new(0),
-            wake: Notify::new(),
+            wake: Wake::default(),
+            orders,
+            policy_defaults,
             view: watch::Sender::default(),
             capacity: watch::Sender::default(),
             leading: watch::Sender::new(false),

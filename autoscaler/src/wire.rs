@@ -7,7 +7,8 @@ use proto::v1;
 use crate::{
     clock::timestamp,
     decide::{
-        Action, ActionKind, Bound, BoundKind, Census, Decision, InstanceState, Observation, Policy, Rule,
+        Action, ActionKind, Bound, BoundKind, Census, Decision, Floor, InstanceState, Observation, Policy,
+        Rule,
     },
 };
 
@@ -36,7 +37,19 @@ pub fn policy(policy: &Policy) -> v1::Policy {
         scale_in_hold: policy.hold.and_then(duration),
         keep: duration(policy.keep),
         stale_after: duration(policy.stale_after),
-        floors: Vec::new(),
+        floors: policy.floors.iter().map(floor).collect(),
+    }
+}
+
+fn floor(floor: &Floor) -> v1::ScheduleFloor {
+    use v1::DayOfWeek::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let week = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
+    let days = week.iter().enumerate().filter(|(day, _)| floor.days.0 >> day & 1 == 1);
+    v1::ScheduleFloor {
+        days: days.map(|(_, day)| (*day).into()).collect(),
+        from: duration(floor.from),
+        length: duration(floor.length),
+        instances: floor.instances,
     }
 }
 

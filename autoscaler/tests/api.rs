@@ -152,7 +152,7 @@ async fn wrong_requests_name_the_field() {
     let request = GetDecisionRequest { decision_id: "01J".to_owned() };
     let missing = Error::from(api.get_decision(request).await.unwrap_err());
     assert_eq!((missing.kind(), missing.resource().unwrap().name.as_str()), (Kind::DecisionNotFound, "01J"));
-    check(api.pause(PauseRequest::default()).await.map(drop), Kind::Unimplemented, "");
+    check(api.pause(PauseRequest::default()).await.map(drop), Kind::InvalidRequest, "scale_out");
     check(api.explain_decision(ExplainDecisionRequest::default()).await.map(drop), Kind::Unimplemented, "");
     world.stop().await;
 }

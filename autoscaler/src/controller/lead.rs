@@ -5,11 +5,7 @@ use std::time::Duration;
 use proto::v1::{self, ActionOutcome};
 
 use super::{Controller, settle::set_outcome};
-use crate::{
-    clock::since_epoch,
-    decide::{ActionKind, State},
-    fleet::Failure,
-};
+use crate::{clock::since_epoch, decide::ActionKind, fleet::Failure};
 
 /// A launch of a leader before us that is younger than this is tried again: the cloud may not list yet what it made.
 const RESUME_WITHIN: Duration = Duration::from_secs(60);
@@ -40,6 +36,7 @@ impl Controller {
             // What is there is looked at first: the instances of a launch that is gone on with are not new.
             self.look().await;
             self.take_over().await;
+            self.cause(if self.lease.is_some() { "lease: leads from now on" } else { "start" }.to_owned());
             return;
         }
         self.pending.clear();
@@ -56,7 +53,7 @@ impl Controller {
 
     /// We lead from now on: what the one before us had begun is ended or gone on with.
     async fn take_over(&mut self) {
-        self.state = State::default();
+        self.recall().await;
         if let Err(error) = self.shared.log.refresh().await {
             tracing::warn!(%error, "read decisions of the leader before us");
         }

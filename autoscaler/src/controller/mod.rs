@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use platform::shutdown::Shutdown;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use platform::{shutdown::Shutdown, store::Store};
+use proto::v1;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
 
 use crate::{
     asked::Asked,
     breaker::{Breaker, BreakerOptions},
-    decide::{
-        ActionKind, Boot, BoundKind, Decision, InstanceState, Observation, Paused, Policy, State, Supply,
-        decide,
-    },
+    command::Order,
+    decide::{ActionKind, BoundKind, Decision, InstanceState, Observation, Policy, State, decide},
     fleet::Fleet,
     leader::Lease,
     roster::{Roster, RosterOptions},
@@ -21,11 +23,25 @@ use crate::{
 
 mod act;
 mod lead;
+mod observe;
+mod orders;
+mod remember;
 mod settle;
 mod show;
+mod warnings;
+mod words;
+
+use orders::Obeyed;
+use remember::Memory;
+pub use words::Words;
 
 /// Things that happen together are looked at together.
 const GAP: Duration = Duration::from_millis(10);
+
+/// Looking at a large fleet and deciding takes its time. Ten times as long passes before the next time, so that it never
+/// takes more than a tenth of a core; but a command or a full queue does not wait longer than this.
+const GAP_SHARE: u32 = 9;
+const GAP_MAX: Duration = Duration::from_secs(1);
 
 /// A decision that changes nothing is recorded this often, so that the log shows we were there.
 const QUIET_RECORD_PERIOD: Duration = Duration::from_secs(60);
@@ -42,9 +58,21 @@ pub struct Controller {
     leading: Option<u64>,
     /// When we last read what the leader decided.
     followed: Option<Duration>,
-    policy: Policy,
+    words: Words,
+    orders: mpsc::Receiver<Order>,
+    obeyed: Obeyed,
+    /// An instance that the next decision is to drain for good.
+    retire_next: Option<String>,
     tick: Duration,
+    /// What each instance is paid for at least, from its start.
+    paid_min: Duration,
+    price_per_hour_usd: f64,
     state: State,
+    memory: Memory,
+    /// What the next decision is made for, beside what woke us. It is recorded whatever comes of it.
+    causes: Vec<String>,
+    /// How long the last look and decision took, without the calls.
+    thought: Duration,
     roster: Roster,
     breaker: Breaker,
     /// Actions whose end has not been seen, and the decision each belongs to.
@@ -65,6 +93,11 @@ struct Recorded {
 
 pub struct ControllerOptions {
     pub policy: Policy,
+    /// Where what we know is written down; `None`: nowhere.
+    pub store: Option<Arc<dyn Store>>,
+    pub orders: mpsc::Receiver<Order>,
+    pub paid_min: Duration,
+    pub price_per_hour_usd: f64,
     pub tick: Duration,
     pub roster: RosterOptions,
     pub breaker: BreakerOptions,
@@ -80,8 +113,16 @@ impl Controller {
             lease: options.lease,
             leading: None,
             followed: None,
-            policy: options.policy,
+            words: Words::new(options.policy),
+            orders: options.orders,
+            obeyed: Obeyed::default(),
+            retire_next: None,
             tick: options.tick,
+            paid_min: options.paid_min,
+            price_per_hour_usd: options.price_per_hour_usd,
+            memory: Memory::new(options.store),
+            causes: Vec::new(),
+            thought: Duration::ZERO,
             state: State::default(),
             roster: Roster::new(options.roster),
             breaker: Breaker::new(options.breaker),
@@ -102,16 +143,25 @@ impl Controller {
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let order = tokio::select! {
                 biased;
                 () = shutdown.stop.cancelled() => break,
-                _ = ticks.tick() => {}
-                () = self.shared.wake.notified() => {}
-                () = self.fleet.changed() => {}
+                Some(order) = self.orders.recv() => Some(order),
+                _ = ticks.tick() => None,
+                () = self.shared.wake.woken() => None,
+                () = self.fleet.changed() => {
+                    self.shared.wake.note("fleet: an instance changed by itself");
+                    None
+                }
+            };
+            match order {
+                Some(order) => self.obey(order).await,
+                None => self.step().await,
             }
-            self.step().await;
-            sleep(GAP).await;
+            sleep((self.thought * GAP_SHARE).clamp(GAP, GAP_MAX)).await;
         }
+        self.orders.close();
+        self.save().await;
         self.finish(shutdown, grace).await;
     }
 
@@ -121,74 +171,31 @@ impl Controller {
             self.publish(None);
             return;
         }
-        let observation = self.observe();
-        let (decision, state) = decide(&observation, &self.state, &self.policy);
-        self.state = state;
         let decision_id = platform::id::new();
-        if self.is_news(&decision, observation.at) {
-            self.record(&decision_id, &decision, &observation).await;
+        self.end_words();
+        let retired = self.retire(&decision_id).await;
+        let begun = Instant::now();
+        let observation = self.observe();
+        let (mut decision, state) = decide(&observation, &self.state, self.words.policy());
+        self.thought = begun.elapsed();
+        self.state = state;
+        if let Some(retired) = retired {
+            retired.add_to(&mut decision);
+        }
+        let asked_for = !self.causes.is_empty();
+        let trigger = self.trigger();
+        if asked_for || self.is_news(&decision, observation.at) {
+            self.record(&decision_id, &decision, &observation, trigger).await;
         }
         if !decision.actions.is_empty() {
             self.act(&decision_id, &decision.actions).await;
             self.look().await;
         }
         self.fleet.tend().await;
+        self.remember(observation.at).await;
+        let begun = Instant::now();
         self.publish(Some(&decision));
-    }
-
-    /// Takes in how the fleet is. False when it does not say.
-    pub(super) async fn look(&mut self) -> bool {
-        let machines = match self.fleet.list().await {
-            Ok(machines) => machines,
-            Err(error) => {
-                tracing::warn!(%error, "list instances");
-                self.fleet_problem = Some(format!("the fleet cannot be listed: {error}"));
-                return false;
-            }
-        };
-        self.fleet_problem = None;
-        let at = self.shared.clock.now();
-        let changes = self.roster.update(at, &machines, &mut self.shared.members());
-        if let Some(asked) = &mut self.asked {
-            asked.look(at, &self.roster.instances(&self.shared.members()));
-        }
-        if self.leading.is_some() {
-            for change in changes {
-                self.settle(at, change).await;
-            }
-        }
-        true
-    }
-
-    fn observe(&self) -> Observation {
-        let at = self.shared.clock.now();
-        let (queue, arrivals, late_ratio) = {
-            let mut load = self.shared.load();
-            (load.observe(at), load.arrivals(at), load.late_ratio(at))
-        };
-        let (service, mut instances) = {
-            let mut members = self.shared.members();
-            (members.service(), self.roster.instances(&members))
-        };
-        if let Some(asked) = &self.asked {
-            asked.show(&mut instances);
-        }
-        let starting = instances.iter().filter(|instance| instance.state == InstanceState::Starting).count();
-        let starting = u32::try_from(starting).unwrap_or(u32::MAX);
-        let fleet = self.fleet.supply();
-        let supply = Supply {
-            launchable: fleet.launchable,
-            start_tokens: fleet.start_tokens.min(self.breaker.tokens(at, starting)),
-            start_tokens_per_second: fleet.start_tokens_per_second.min(self.breaker.tokens_per_second()),
-            stopped_max: fleet.stopped_max,
-            paid_min: Duration::ZERO,
-        };
-        let asked_boot =
-            self.asked.as_ref().and_then(Asked::boot).map(|boot| Boot { warm: boot, cold: boot });
-        let boot = asked_boot.unwrap_or_else(|| self.roster.boot());
-        let paused = Paused::default();
-        let asked = None;
-        Observation { at, queue, arrivals, service, late_ratio, boot, instances, supply, paused, asked }
+        self.thought += begun.elapsed();
     }
 
     fn is_news(&self, decision: &Decision, at: Duration) -> bool {
@@ -200,19 +207,40 @@ impl Controller {
     }
 
     /// Before anything is done: what was decided is known even if we die doing it.
-    async fn record(&mut self, decision_id: &str, decision: &Decision, observation: &Observation) {
+    async fn record(
+        &mut self,
+        decision_id: &str,
+        decision: &Decision,
+        observation: &Observation,
+        trigger: String,
+    ) {
         self.recorded =
             Some(Recorded { at: observation.at, want: decision.want, bounds: bound_kinds(decision) });
         if !decision.actions.is_empty() {
             tracing::info!(want = decision.want, current = decision.current, "{}", decision.reason);
         }
-        let record = wire::decision(decision_id, decision, observation, self.by());
+        let record = v1::Decision {
+            trigger,
+            cost_per_hour_usd: f64::from(decision.want) * self.price_per_hour_usd,
+            ..wire::decision(decision_id, decision, observation, self.by())
+        };
         let written = self.shared.log.append(record).await;
         self.note(written);
     }
 
+    /// What the next decision is made for.
+    pub(super) fn cause(&mut self, cause: String) {
+        self.causes.push(cause);
+    }
+
+    fn trigger(&mut self) -> String {
+        let mut causes = std::mem::take(&mut self.causes);
+        causes.extend(self.shared.wake.take());
+        if causes.is_empty() { "tick".to_owned() } else { causes.join("; ") }
+    }
+
     fn by(&self) -> wire::By<'_> {
-        wire::By { policy: &self.policy, leader_epoch: self.leading.unwrap_or(0) }
+        wire::By { policy: self.words.policy(), leader_epoch: self.leading.unwrap_or(0) }
     }
 
     async fn finish(&mut self, shutdown: &Shutdown, grace: Duration) {
@@ -226,7 +254,7 @@ impl Controller {
         self.shared.members().drain_all();
         while self.look().await && self.is_work_held() {
             tokio::select! {
-                () = self.shared.wake.notified() => {}
+                () = self.shared.wake.woken() => {}
                 () = self.fleet.changed() => {}
                 () = sleep(LOOK_PERIOD) => {}
                 () = sleep_until(deadline) => {

@@ -4,9 +4,8 @@ use proto::v1;
 
 use super::Controller;
 use crate::{
-    asked::Asked,
     clock::timestamp,
-    decide::{Decision, InstanceState, Observation},
+    decide::{Decision, InstanceState},
     shared::View,
     wire,
 };
@@ -34,23 +33,31 @@ impl Controller {
             *last = capacity;
             changed
         });
-        let status = v1::GetStatusResponse {
+        let instances = self.roster.shown();
+        let billed = instances.iter().filter(|instance| instance.billed_since.is_some()).count();
+        let mut status = v1::GetStatusResponse {
             cloud_calls: self.cloud_calls(),
-            policy: Some(wire::policy(&self.policy)),
-            want: decision.map_or_else(|| self.last_want(), |decision| decision.want),
+            policy: Some(wire::policy(self.words.policy())),
+            want: decision.map_or_else(|| self.last().want, |decision| decision.want),
             last_change: self.shared.log.last_change().map(|decision| (*decision).clone()),
             leader: self.leading.is_some(),
             paused: shown.paused,
-            predicted_p95: None,
+            predicted_p95: match decision {
+                Some(decision) => decision.prediction.p95.map(platform::time::to_proto),
+                None => self.last().predicted_p95,
+            },
             next_ready_time,
-            cost_per_hour_usd: 0.0,
+            cost_per_hour_usd: billed as f64 * self.price_per_hour_usd,
             warnings: self.warnings(&observation),
             actual_p95: None,
-            pause_in_force: None,
-            override_in_force: None,
+            pause_in_force: self.words.shown_pause(),
+            override_in_force: self.words.shown_override(),
             observation: Some(shown),
         };
-        let view = View { status, instances: self.roster.shown() };
+        if self.leading.is_none() {
+            self.show_leaders(&mut status);
+        }
+        let view = View { status, instances };
         self.shared.view.send_if_modified(|last| {
             let changed = !is_same(last, &view);
             *last = view;
@@ -58,11 +65,21 @@ impl Controller {
         });
     }
 
-    /// What was wanted last, by us or by whoever leads.
-    fn last_want(&self) -> u32 {
-        match self.leading {
-            Some(_) => self.shared.view.borrow().status.want,
-            None => self.shared.log.last().map_or(0, |decision| decision.want),
+    /// What was shown last.
+    fn last(&self) -> v1::GetStatusResponse {
+        self.shared.view.borrow().status.clone()
+    }
+
+    /// What the leader decided last, and what it is told by operators: it keeps that where we read it.
+    fn show_leaders(&self, status: &mut v1::GetStatusResponse) {
+        let Some(last) = self.shared.log.last() else { return };
+        status.want = last.want;
+        status.policy.clone_from(&last.policy);
+        status.predicted_p95 = last.predicted_p95;
+        if let Some(seen) = &last.observation {
+            status.paused = seen.paused;
+            status.pause_in_force.clone_from(&seen.pause_in_force);
+            status.override_in_force.clone_from(&seen.override_in_force);
         }
     }
 
@@ -70,36 +87,6 @@ impl Controller {
         #[cfg(feature = "aws")]
         self.shared.calls().report("autoscaler", &platform::aws::calls());
         self.shared.calls().totals()
-    }
-
-    fn warnings(&self, observation: &Observation) -> Vec<String> {
-        let mut warnings: Vec<_> =
-            [&self.fleet_problem, &self.log_problem].into_iter().flatten().cloned().collect();
-        warnings.extend(self.breaker.warning(observation.at));
-        warnings.extend(self.fleet.warnings());
-        warnings.extend(self.asked.as_ref().and_then(Asked::warning));
-        match observation.queue.as_of {
-            _ if self.epoch().is_none() => {
-                warnings.push(
-                    "another autoscaler leads: this one shows what it decided, and does nothing".to_owned(),
-                );
-            }
-            None => warnings.push("no gateway is connected: the fleet is held as it is".to_owned()),
-            Some(as_of) => {
-                let age = observation.at.saturating_sub(as_of);
-                if age > self.policy.stale_after {
-                    let age = age.as_secs_f64();
-                    warnings.push(format!(
-                        "a gateway's counts are {age:.0} s old: nothing is stopped on their word"
-                    ));
-                }
-            }
-        }
-        let lost = observation.instances.iter().filter(|one| one.state == InstanceState::Lost).count();
-        if lost > 0 {
-            warnings.push(format!("{lost} workers are lost and being stopped"));
-        }
-        warnings
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// Everything `decide` is told. Two equal observations are the same question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -58,7 +60,7 @@ pub const FAST_WINDOW: Duration = Duration::from_secs(10);
 pub const SLOW_WINDOW: Duration = Duration::from_secs(60);
 
 /// How long one image keeps one slot of a worker busy.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     pub mean: Duration,
     pub p95: Duration,
@@ -130,7 +132,7 @@ pub struct Supply {
 }
 
 /// What a person has forbidden for now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     pub scale_out: bool,
     pub scale_in: bool,
@@ -146,7 +148,7 @@ impl Paused {
 }
 
 /// Limits that a person set for a while. They take the place of the policy's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
     pub min: Option<u32>,
     pub max: Option<u32>,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::observation::Boot;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     pub rule: Rule,
     pub min_instances: u32,
@@ -21,7 +23,7 @@ pub struct Policy {
     pub version: u64,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Rule {
     Step(Step),
     Backlog(Backlog),
@@ -30,7 +32,7 @@ pub enum Rule {
 }
 
 /// One instance for so many messages, rounded up: the course report's rule (8 -> 2, 16 -> 4).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub messages_per_instance: u32,
     /// Whether the images that workers hold count too. Not in the report.
@@ -38,26 +40,26 @@ pub struct Step {
 }
 
 /// As many instances as keep the images in the system at the target for each.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backlog {
     pub target_per_instance: f64,
 }
 
 /// As few instances as answer `quantile` of the images within `target`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub target: Duration,
     pub quantile: f64,
     pub hold_max: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fixed {
     pub instances: u32,
 }
 
 /// Each week at these times, at least so many instances are ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     pub days: Days,
     /// Since midnight, UTC.
@@ -68,7 +70,7 @@ pub struct Floor {
 }
 
 /// Days of the week: bit 0 is Monday.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Days(pub u8);
 
 const DAY: Duration = Duration::from_secs(86_400);

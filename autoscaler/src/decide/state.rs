@@ -56,6 +56,13 @@ const HOLD_AT_START: Duration = Duration::from_secs(60);
 const DRAIN_WINDOW: Duration = Duration::from_secs(60);
 
 impl State {
+    /// As it was written down by an earlier run: what was learned stays, and what is there is held once more.
+    #[must_use]
+    pub fn resumed(mut self) -> Self {
+        self.started = false;
+        self
+    }
+
     /// The state with this observation in it, before anything is decided.
     pub(super) fn seen(&self, observation: &Observation, census: &Census, policy: &Policy) -> Self {
         let (mut state, at) = (self.clone(), observation.at);

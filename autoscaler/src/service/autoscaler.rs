@@ -104,33 +104,36 @@ impl AutoscalerService for AutoscalerApi {
         not_yet("Simulate is not served; ListDecisions shows what was decided and from what")
     }
 
-    async fn pause(&self, _: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
-        not_yet("Pause is not served; start the autoscaler with --policy fixed to hold a size")
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
+        Ok(Response::new(self.order_pause(request).await?))
     }
 
-    async fn resume(&self, _: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
-        not_yet("Resume is not served, as nothing can be paused; the options at start are in force")
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
+        Ok(Response::new(self.order_resume(request).await?))
     }
 
     async fn set_policy(
         &self,
-        _: Request<v1::SetPolicyRequest>,
+        request: Request<v1::SetPolicyRequest>,
     ) -> Result<Response<v1::SetPolicyResponse>, Status> {
-        not_yet("SetPolicy is not served; restart the autoscaler with --policy and its options")
+        Ok(Response::new(self.order_policy(request).await?))
     }
 
     async fn set_override(
         &self,
-        _: Request<v1::SetOverrideRequest>,
+        request: Request<v1::SetOverrideRequest>,
     ) -> Result<Response<v1::SetOverrideResponse>, Status> {
-        not_yet("SetOverride is not served; restart the autoscaler with --min-instances or --max-instances")
+        Ok(Response::new(self.order_override(request).await?))
     }
 
     async fn drain_instance(
         &self,
-        _: Request<v1::DrainInstanceRequest>,
+        request: Request<v1::DrainInstanceRequest>,
     ) -> Result<Response<v1::DrainInstanceResponse>, Status> {
-        not_yet("DrainInstance is not served; send SIGTERM to the worker: it finishes what it holds and ends")
+        Ok(Response::new(self.order_drain(request).await?))
     }
 }
 

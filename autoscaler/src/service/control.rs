@@ -111,8 +111,9 @@ impl WorkerSession {
             let Event::Hello(hello) = event else {
                 return Err(Error::invalid("hello", "must be the first message of the session"));
             };
-            self.worker = Some(self.register(hello)?);
-            self.shared.wake.notify_one();
+            let worker = self.register(hello)?;
+            self.shared.wake.now(format!("worker: {} registered", worker.instance_id));
+            self.worker = Some(worker);
             return Ok(());
         };
         let (instance_id, session) = (worker.instance_id.as_str(), worker.session);
@@ -126,14 +127,18 @@ impl WorkerSession {
             }
             Event::Drained(drained) => {
                 members.drained(instance_id, session, at, &drained.decision_id);
-                self.shared.wake.notify_one();
+                self.shared.wake.now(format!("worker: {instance_id} drained"));
             }
-            // An offer, not a decision: the next tick sees that it is idle anyway.
-            Event::IdleOffer(_) => tracing::debug!(instance_id, "worker offers to go"),
+            // An offer, not a decision: it is answered by one, which may let it go.
+            Event::IdleOffer(offer) => {
+                let idle = platform::time::from_proto(offer.idle.as_ref()).unwrap_or_default().as_secs();
+                tracing::debug!(instance_id, idle, "worker offers to go");
+                self.shared.wake.now(format!("worker: {instance_id} is idle for {idle} s and offers to go"));
+            }
             Event::SpotNotice(_) => {
                 tracing::warn!(instance_id, "machine will be taken away");
                 members.leave(instance_id, session);
-                self.shared.wake.notify_one();
+                self.shared.wake.now(format!("worker: the machine of {instance_id} will be taken away"));
             }
         }
         Ok(())
@@ -174,7 +179,7 @@ impl Drop for WorkerSession {
     fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             self.shared.members().disconnect(&worker.instance_id, worker.session);
-            self.shared.wake.notify_one();
+            self.shared.wake.now(format!("worker: {} disconnected", worker.instance_id));
         }
     }
 }
@@ -219,7 +224,7 @@ impl GatewaySession {
         self.shared.calls().report(&format!("gateway {}", report.gateway_id), &calls);
         let at = self.shared.clock.now();
         if self.shared.load().report(self.session, at, report) {
-            self.shared.wake.notify_one();
+            self.shared.wake.now("load: more images wait");
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What the autoscaler serves: to people and programs, and to our own gateways and workers.
 
 mod autoscaler;
+mod commands;
 mod control;
 mod keda;
 mod stream;
