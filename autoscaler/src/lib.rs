@@ -18,6 +18,7 @@ mod roster;
 mod schedule;
 mod service;
 mod shared;
+pub mod simulate;
 mod snapshot;
 mod trigger;
 mod wire;

@@ -1,0 +1,131 @@
+//! A discrete-event simulator: the same `decide`, and other autoscalers' formulas, on a model of the
+//! machines, their boots, their bill and what goes wrong. No clock, no I/O; a run depends on nothing
+//! but its scenario, its player and its seed.
+
+mod arrivals;
+mod clock;
+mod counters;
+mod engine;
+mod fleet;
+mod ours;
+mod outcome;
+mod random;
+mod scenario;
+mod scenarios;
+mod sight;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod theirs;
+mod work;
+mod world;
+
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::ScopedJoinHandle,
+};
+
+use crate::decide::Policy;
+pub use arrivals::{Arrivals, Rate};
+pub use outcome::{Estimate, Outcome, Sample, Summary, summary};
+pub use scenario::{BootModel, Budget, Fault, Scenario, ServiceModel};
+pub use scenarios::{find, scenarios};
+
+/// Who scales.
+pub enum Player {
+    Ours(Policy),
+    Rival(Box<dyn Rival>),
+}
+
+/// Another autoscaler's formula, asked at its own ticks with what it would see.
+pub trait Rival: Send {
+    fn name(&self) -> &str;
+    fn manner(&self) -> Manner;
+    /// How many instances there should be, ready and starting; `None`: leave it as it is.
+    fn want(&mut self, seen: &Seen) -> Option<u32>;
+}
+
+/// What a rival sees. Times are in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    pub at: f64,
+    /// As old as the manner's `counts_lag`, like `in_flight`.
+    pub visible: u64,
+    pub in_flight: u64,
+    pub ready: u32,
+    pub starting: u32,
+    pub draining: u32,
+    pub stopped: u32,
+    pub max: u32,
+    pub min: u32,
+}
+
+/// How a rival goes about it. Times are in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manner {
+    pub tick: f64,
+    /// Whether the first tick is at a random moment of the first period, and not at once.
+    pub random_phase: bool,
+    pub victims: Victims,
+    /// Whether it takes back what it told to drain before it starts another.
+    pub undrain: bool,
+    /// Workers that have been idle for so long stop themselves.
+    pub idle_stop: Option<f64>,
+    /// How old the counts are that it decides from: 3 s for those that poll a queue's attributes.
+    pub counts_lag: f64,
+    /// Whether it is told at once when something arrives while nothing is ready or starting.
+    pub push_on_empty: bool,
+}
+
+/// Which instances go when there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victims {
+    /// Those whose first minute is over: the longest idle first, then the oldest, which finish.
+    IdleFirst,
+    /// Kubernetes: the newest that are not ready, then any; a busy one finishes.
+    NotReadyFirst,
+    /// Any that is ready; a busy one finishes.
+    Any,
+    /// Any that is ready; what it holds is lost and comes back after the visibility timeout.
+    Kill,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Whether the outcome has a timeline.
+    pub timeline: bool,
+}
+
+/// One run from the first arrival until everything is stopped.
+pub fn run(scenario: &Scenario, player: Player, seed: u64, options: RunOptions) -> Outcome {
+    engine::Engine::new(scenario, player, seed, options).run()
+}
+
+/// A run for each seed, on so many threads; the outcomes are in the order of the seeds.
+pub fn run_all(
+    scenario: &Scenario,
+    player: &(dyn Fn() -> Player + Sync),
+    seeds: &[u64],
+    threads: NonZeroUsize,
+) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut outcomes = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(seed) = seeds.get(number) else { return outcomes };
+            outcomes.push((number, run(scenario, player(), *seed, RunOptions::default())));
+        }
+    };
+    let mut outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.get().min(seeds.len())).map(|_| scope.spawn(work)).collect();
+        let join = |thread: ScopedJoinHandle<'_, Vec<(usize, Outcome)>>| match thread.join() {
+            Ok(outcomes) => outcomes,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().flat_map(join).collect()
+    });
+    outcomes.sort_by_key(|(number, _)| *number);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
