@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use platform::{Result, retry::Backoff};
 use proto::internal::v1::{
-    GatewaySessionRequest, GatewaySessionResponse, control_service_client::ControlServiceClient,
+    GatewaySessionRequest, GatewaySessionResponse, LatencyCount, control_service_client::ControlServiceClient,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,11 +72,16 @@ async fn send(core: &Core, gateway_id: &str, reports: &mpsc::Sender<GatewaySessi
             in_flight: counts.leased,
             oldest_age: Some(platform::time::to_proto(totals.oldest_age)),
             cloud_calls: platform::cloud_calls(),
+            latencies: core.pending.latencies().into_iter().map(latency_count).collect(),
         };
         if reports.send(report).await.is_err() {
             return Ok(());
         }
     }
+}
+
+fn latency_count((bucket, count): (usize, u64)) -> LatencyCount {
+    LatencyCount { bucket: u32::try_from(bucket).unwrap_or(u32::MAX), count }
 }
 
 async fn learn(core: &Core, answers: &mut Streaming<GatewaySessionResponse>) -> Result<()> {

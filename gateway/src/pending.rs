@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use platform::{Error, Kind, Result};
+use platform::{Error, Kind, Result, latency};
 use proto::v1::ImageResult;
 use tokio::{
     sync::{Notify, mpsc},
@@ -32,6 +32,7 @@ pub struct Pending {
     enqueued_total: AtomicU64,
     completed_total: AtomicU64,
     late_total: AtomicU64,
+    latencies: latency::Counters,
 }
 
 struct Entry {
@@ -70,6 +71,7 @@ impl Pending {
             enqueued_total: AtomicU64::new(0),
             completed_total: AtomicU64::new(0),
             late_total: AtomicU64::new(0),
+            latencies: latency::Counters::default(),
         })
     }
 
@@ -131,7 +133,9 @@ impl Pending {
         let Some(entry) = self.lock().remove(task_id) else { return false };
         result.index = entry.index;
         self.completed_total.fetch_add(1, Ordering::Relaxed);
-        if entry.since.elapsed() > self.latency_target {
+        let latency = entry.since.elapsed();
+        self.latencies.add(latency);
+        if latency > self.latency_target {
             self.late_total.fetch_add(1, Ordering::Relaxed);
         }
         entry.events.try_send(Event::Finished(Box::new(result))).is_ok()
@@ -154,6 +158,11 @@ impl Pending {
         entries.remove(task_id);
         self.completed_total.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// Answers since the start by how long they took: buckets that are not empty.
+    pub fn latencies(&self) -> Vec<(usize, u64)> {
+        self.latencies.totals()
     }
 
     pub fn totals(&self) -> Totals {
@@ -196,6 +205,7 @@ mod tests {
         assert!(receiver.try_recv().is_err());
         let totals = pending.totals();
         assert_eq!((totals.enqueued, totals.completed, totals.late, totals.waiting), (1, 1, 1, 0));
+        assert_eq!(pending.latencies(), [(latency::bucket(Duration::from_secs(2)), 1)]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub mod error;
 pub mod faults;
 pub mod gather;
 pub mod id;
+pub mod latency;
 pub mod options;
 pub mod program;
 pub mod queue;
