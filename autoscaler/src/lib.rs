@@ -9,6 +9,8 @@ mod controller;
 pub mod decide;
 mod decision_log;
 pub mod fleet;
+mod history;
+mod latencies;
 mod leader;
 mod load;
 mod members;
@@ -20,6 +22,7 @@ mod service;
 mod shared;
 pub mod simulate;
 mod snapshot;
+mod sqs_counts;
 mod trigger;
 mod wire;
 
@@ -29,6 +32,7 @@ use axum::Router;
 use platform::{
     Error, Kind, Result,
     program::ServiceOptions,
+    queue::Queue,
     serve::{self, Grpc, Health},
     shutdown::Shutdown,
     store::Store,
@@ -61,8 +65,10 @@ pub use options::{Options, PolicyName};
 /// Taken for the time a worker process needs until it registers, until one was measured.
 const PROCESS_START_PRIOR: Duration = Duration::from_secs(2);
 
-/// The same for a machine, which has to boot first; and for one that is slow.
+/// The same for a machine, which has to boot first; for a new one, which reads its disk for the first time; and for one that is
+/// slow. From published boots, a stopped one 10 to 40 s, a new one 26 to 120 s.
 const MACHINE_START_PRIOR: Duration = Duration::from_secs(40);
+const NEW_MACHINE_START_PRIOR: Duration = Duration::from_secs(90);
 const SLOW_MACHINE_START_PRIOR: Duration = Duration::from_secs(120);
 
 /// The same for a pod: KEDA's poll or the HPA's, 15 s each, and a few seconds to start.
@@ -106,6 +112,8 @@ pub struct Autoscaler {
     server: Shutdown,
     controller: Controller,
     lease: Option<Arc<Lease>>,
+    /// Whose counts stand in for the gateways'.
+    queue: Option<Arc<dyn Queue>>,
     shared: Arc<Shared>,
     grace: Duration,
 }
@@ -143,6 +151,10 @@ impl Autoscaler {
         if store.is_none() {
             tracing::info!("decisions are kept in memory only");
         }
+        let queue = match options.counted_queue() {
+            Some(url) => Some(platform::queue::open_for_counts(url).await?),
+            None => None,
+        };
         let log = DecisionLog::open(store.clone()).await?;
         let listener = serve::bind("--listen", options.listen)?;
         let address = serve::address(&listener)?;
@@ -173,7 +185,7 @@ impl Autoscaler {
         let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
         let grace = options.grace;
-        Ok(Self { address, listener, router, health, server, controller, lease, shared, grace })
+        Ok(Self { address, listener, router, health, server, controller, lease, queue, shared, grace })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -185,7 +197,7 @@ impl Autoscaler {
     ///
     /// Dropped, it kills the worker processes.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
-        let Self { listener, router, health, server, controller, lease, shared, grace, .. } = self;
+        let Self { listener, router, health, server, controller, lease, queue, shared, grace, .. } = self;
         let serving = serve::serve(listener, router, &server);
         tokio::pin!(serving);
         tokio::select! {
@@ -193,6 +205,7 @@ impl Autoscaler {
                 return ended.and_then(|()| Err(Error::new(Kind::Internal, "the server ended by itself")));
             }
             () = keep(lease.as_deref(), &shared) => {}
+            () = sqs_counts::watch(queue, &shared) => {}
             () = controller.run(shutdown, grace) => {}
         }
         if let Some(lease) = &lease {
@@ -222,19 +235,41 @@ struct Keeping {
 
 fn controller_options(options: &Options, is_cloud: bool, keeping: Keeping) -> ControllerOptions {
     let process_start = options.boot_delay + PROCESS_START_PRIOR;
-    let (boot_prior, slow_boot_prior, orphan_after, breaker) = if is_external(options) {
-        (POD_START_PRIOR, POD_START_PRIOR * 2, ORPHAN_AFTER, BreakerOptions::MACHINES)
-    } else if is_cloud {
-        (MACHINE_START_PRIOR, SLOW_MACHINE_START_PRIOR, ORPHAN_AFTER, BreakerOptions::MACHINES)
-    } else {
-        (process_start, process_start * 2, Duration::ZERO, BreakerOptions::PROCESSES)
+    let processes = RosterOptions {
+        warm_boot_prior: process_start,
+        cold_boot_prior: process_start,
+        slow_boot_prior: process_start * 2,
+        paid_min: Duration::ZERO,
+        grace: options.worker_grace,
+        orphan_after: Duration::ZERO,
     };
-    let roster = RosterOptions { boot_prior, slow_boot_prior, grace: options.worker_grace, orphan_after };
+    let (roster, breaker) = if is_external(options) {
+        let pods = RosterOptions {
+            warm_boot_prior: POD_START_PRIOR,
+            cold_boot_prior: POD_START_PRIOR,
+            slow_boot_prior: POD_START_PRIOR * 2,
+            orphan_after: ORPHAN_AFTER,
+            ..processes
+        };
+        (pods, BreakerOptions::MACHINES)
+    } else if is_cloud {
+        let machines = RosterOptions {
+            warm_boot_prior: MACHINE_START_PRIOR,
+            cold_boot_prior: NEW_MACHINE_START_PRIOR,
+            slow_boot_prior: SLOW_MACHINE_START_PRIOR,
+            paid_min: PAID_MIN,
+            orphan_after: ORPHAN_AFTER,
+            ..processes
+        };
+        (machines, BreakerOptions::MACHINES)
+    } else {
+        (processes, BreakerOptions::PROCESSES)
+    };
     let Keeping { lease, store, orders } = keeping;
     ControllerOptions {
         policy: options.policy(),
         tick: options.tick,
-        paid_min: if is_cloud { PAID_MIN } else { Duration::ZERO },
+        paid_min: roster.paid_min,
         price_per_hour_usd: options.price_per_hour,
         roster,
         breaker,

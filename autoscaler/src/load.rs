@@ -1,17 +1,30 @@
-//! What the gateways say about the queue, added up: counts, and rates from their totals.
+//! What the gateways say about the queue, added up: counts, rates from their totals, and how long answers took.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
+use platform::{latency, queue::Counts};
 use proto::internal::v1::GatewaySessionRequest;
 
-use crate::decide::{Arrivals, FAST_WINDOW, LATEST_WINDOW, Queue, SLOW_WINDOW};
+use crate::{
+    decide::{Arrivals, FAST_WINDOW, LATEST_WINDOW, Queue, SLOW_WINDOW},
+    history::History,
+    latencies::{Answers, Latencies},
+    sqs_counts::Estimates,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// A gateway that went away is counted this long: it may be back, and its images may be in a
 /// queue that outlives it.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
+
+/// After the first gateway came, others that were there before us may still be on their way: they try to connect at least every
+/// three seconds.
+const OTHERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Samples are at least this far apart, so that a minute of them is a few hundred.
 const SAMPLE_PERIOD: Duration = Duration::from_millis(250);
@@ -22,9 +35,14 @@ const GATEWAYS_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Load {
     gateways: BTreeMap<String, Gateway>,
+    /// When the first gateway came after a time without any.
+    first_came: Option<Duration>,
     /// Of all gateways together, since this process started.
     totals: Totals,
     samples: VecDeque<(Duration, Totals)>,
+    answers: Answers,
+    history: History,
+    estimates: Estimates,
     /// Waiting for a worker when a decision was last made from it.
     decided_visible: u64,
 }
@@ -49,11 +67,12 @@ impl Load {
     /// none did, or twice as many.
     pub fn report(&mut self, session: u64, at: Duration, report: GatewaySessionRequest) -> bool {
         if let Some(known) = self.gateways.get(&report.gateway_id) {
-            // A total that went back is a gateway that started again.
-            let grown = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
-            self.totals.arrived += grown(report.enqueued_total, known.report.enqueued_total);
-            self.totals.completed += grown(report.completed_total, known.report.completed_total);
-            self.totals.late += grown(report.late_total, known.report.late_total);
+            let grown = Growth::between(&known.report, &report);
+            self.totals.arrived += grown.totals.arrived;
+            self.totals.completed += grown.totals.completed;
+            self.totals.late += grown.totals.late;
+            self.history.add(at, grown.totals.arrived);
+            self.answers.add(at, grown.totals.late, grown.latencies.into_iter());
         } else if self.gateways.len() >= GATEWAYS_MAX {
             return false;
         }
@@ -66,6 +85,7 @@ impl Load {
         }
         let gateway = Gateway { at, session: Some(session), report };
         self.gateways.insert(gateway.report.gateway_id.clone(), gateway);
+        self.first_came.get_or_insert(at);
         self.visible() > self.decided_visible.saturating_mul(2)
     }
 
@@ -75,23 +95,34 @@ impl Load {
         }
     }
 
+    /// Takes in what the queue says of its own length.
+    pub fn estimated(&mut self, at: Duration, counts: Result<Counts, String>) {
+        let waiting = self.gateways.values().map(|gateway| gateway.report.waiting).sum();
+        let gateways = self.knows_all(at).then_some(waiting);
+        self.estimates.take(at, counts, gateways);
+    }
+
     /// The counts for a decision.
     pub fn observe(&mut self, at: Duration) -> Queue {
         self.gateways.retain(|_, gateway| gateway.session.is_some() || gateway.at + FORGET_AFTER > at);
+        if self.gateways.is_empty() {
+            self.first_came = None;
+        }
         self.decided_visible = self.visible();
         let age = |gateway: &Gateway| {
             let reported = platform::time::from_proto(gateway.report.oldest_age.as_ref()).unwrap_or_default();
             // It went on waiting since.
             if gateway.report.waiting > 0 { reported + at.saturating_sub(gateway.at) } else { Duration::ZERO }
         };
-        Queue {
+        let exact = Queue {
             visible: self.decided_visible,
             in_flight: self.gateways.values().map(in_flight).sum(),
             delayed: 0,
             oldest_age: self.gateways.values().map(age).max().unwrap_or_default(),
             as_of: self.gateways.values().map(|gateway| gateway.at).min(),
             approximate: false,
-        }
+        };
+        if self.knows_all(at) { exact } else { self.estimates.raise(at, exact) }
     }
 
     pub fn arrivals(&self, at: Duration) -> Arrivals {
@@ -117,6 +148,31 @@ impl Load {
         if completed == 0 { 0.0 } else { late as f64 / completed as f64 }
     }
 
+    /// How long the answers between two times took, to the second; of the last quarter of an hour. `None` when there were none.
+    pub fn latency(&self, since: Duration, until: Duration) -> Option<Latencies> {
+        self.answers.within(since, until)
+    }
+
+    /// The arrivals of the last day.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Takes in what the process before this one had recorded.
+    pub fn remember(&mut self, older: History) {
+        self.history.put_before(older);
+    }
+
+    /// What a person should know.
+    pub fn warnings(&self) -> Vec<String> {
+        self.estimates.warnings().collect()
+    }
+
+    /// Whether every gateway that there may be has had time to report.
+    fn knows_all(&self, at: Duration) -> bool {
+        self.first_came.is_some_and(|first| at.saturating_sub(first) >= OTHERS_WITHIN)
+    }
+
     fn visible(&self) -> u64 {
         self.gateways.values().map(|gateway| gateway.report.waiting - in_flight(gateway)).sum()
     }
@@ -127,81 +183,47 @@ impl Load {
     }
 }
 
+/// What a gateway has counted since its last report.
+struct Growth {
+    totals: Totals,
+    latencies: Vec<(usize, u64)>,
+}
+
+impl Growth {
+    fn between(then: &GatewaySessionRequest, now: &GatewaySessionRequest) -> Self {
+        // A total that went back is a gateway that started again, and counts from zero in all of them.
+        let nothing = GatewaySessionRequest::default();
+        let went_back =
+            now.enqueued_total < then.enqueued_total || now.completed_total < then.completed_total;
+        let then = if went_back { &nothing } else { then };
+        let mut known = [0; latency::BUCKETS];
+        for (bucket, count) in counts(then) {
+            if let Some(place) = known.get_mut(bucket) {
+                *place = count;
+            }
+        }
+        let grown = |(bucket, count): (usize, u64)| {
+            (bucket, count.saturating_sub(known.get(bucket).copied().unwrap_or(count)))
+        };
+        Self {
+            totals: Totals {
+                arrived: now.enqueued_total - then.enqueued_total,
+                completed: now.completed_total - then.completed_total,
+                late: now.late_total.saturating_sub(then.late_total),
+            },
+            latencies: counts(now).map(grown).filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+/// By bucket; a list longer than there are buckets is cut.
+fn counts(report: &GatewaySessionRequest) -> impl Iterator<Item = (usize, u64)> {
+    let read = |one: &proto::internal::v1::LatencyCount| (usize::try_from(one.bucket).ok(), one.count);
+    let counts = report.latencies.iter().take(latency::BUCKETS).map(read);
+    counts.filter_map(|(bucket, count)| Some((bucket?, count)))
+}
+
 /// Never more than wait for an answer at all.
 fn in_flight(gateway: &Gateway) -> u64 {
     gateway.report.in_flight.min(gateway.report.waiting)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(1000 + seconds)
-    }
-
-    fn report(gateway: &str, enqueued: u64, waiting: u64, in_flight: u64) -> GatewaySessionRequest {
-        GatewaySessionRequest {
-            gateway_id: gateway.to_owned(),
-            enqueued_total: enqueued,
-            completed_total: enqueued - waiting,
-            waiting,
-            in_flight,
-            ..GatewaySessionRequest::default()
-        }
-    }
-
-    #[test]
-    fn gateways_add_up_and_the_oldest_report_counts() {
-        let mut load = Load::default();
-        assert_eq!(load.observe(at(0)).as_of, None);
-        assert!(load.report(1, at(0), report("a", 8, 8, 3)));
-        load.report(2, at(1), report("b", 4, 4, 0));
-        let queue = load.observe(at(2));
-        assert_eq!((queue.visible, queue.in_flight, queue.as_of), (9, 3, Some(at(0))));
-    }
-
-    #[test]
-    fn only_growth_is_worth_a_decision_at_once() {
-        let mut load = Load::default();
-        assert!(!load.report(1, at(0), report("a", 0, 0, 0)));
-        assert!(load.report(1, at(1), report("a", 1, 1, 0)));
-        load.observe(at(1));
-        assert!(!load.report(1, at(2), report("a", 2, 2, 0)));
-        assert!(load.report(1, at(3), report("a", 3, 3, 0)));
-    }
-
-    #[test]
-    fn rates_come_from_totals_and_survive_a_gateway_that_starts_again() {
-        let mut load = Load::default();
-        // What it had before we knew it is not an arrival now.
-        load.report(1, at(0), report("a", 1000, 0, 0));
-        for second in 1..=60 {
-            load.report(1, at(second), report("a", 1000 + second * 2, 0, 0));
-        }
-        let Arrivals { fast, slow, total, .. } = load.arrivals(at(60));
-        assert_eq!((fast, slow, total), (2.0, 2.0, 120));
-        load.report(1, at(61), report("a", 5, 0, 0));
-        assert_eq!(load.arrivals(at(61)).fast, 2.3);
-        assert_eq!(load.arrivals(at(200)).slow, 0.0);
-    }
-
-    #[test]
-    fn gateway_that_went_away_is_counted_for_a_while() {
-        let mut load = Load::default();
-        load.report(1, at(0), report("a", 8, 8, 0));
-        load.disconnect(1);
-        assert_eq!(load.observe(at(29)).visible, 8);
-        let queue = load.observe(at(30));
-        assert_eq!((queue.visible, queue.as_of), (0, None));
-    }
-
-    #[test]
-    fn late_share_is_of_the_last_minute() {
-        let mut load = Load::default();
-        load.report(1, at(0), report("a", 0, 0, 0));
-        load.report(1, at(1), GatewaySessionRequest { late_total: 1, ..report("a", 4, 0, 0) });
-        assert_eq!(load.late_ratio(at(2)), 0.25);
-        assert_eq!(load.late_ratio(at(90)), 0.0);
-    }
 }

@@ -97,6 +97,10 @@ pub struct Options {
     /// same store one decides, and another takes over within 15 seconds when it dies
     #[arg(long, env = "DUNLIN_STORE", value_name = "URL")]
     pub store: Option<String>,
+    /// The queue that gateways send to, as sqs://REGION/NAME: its own counts stand in after a restart, until all gateways have
+    /// reported, and are compared with theirs; none, or `memory:`: gateways alone are believed
+    #[arg(long, env = "DUNLIN_QUEUE", value_name = "URL")]
+    pub queue: Option<String>,
     /// After the word to stop, how long workers may take to finish what they hold
     #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub grace: Duration,
@@ -182,6 +186,11 @@ impl Options {
         self.max_starts_per_hour.unwrap_or_else(|| self.max_instances().saturating_mul(STARTS_PER_HOUR_EACH))
     }
 
+    /// The queue that has counts of its own. One in a gateway's memory is counted by the gateway.
+    pub fn counted_queue(&self) -> Option<&str> {
+        self.queue.as_deref().filter(|queue| *queue != "memory:")
+    }
+
     pub fn policy(&self) -> Policy {
         let rule = match self.policy_name() {
             PolicyName::Step => {
@@ -254,6 +263,12 @@ impl Check for Options {
             let s3 = if cfg!(feature = "aws") { ", s3://BUCKET/PREFIX" } else { "" };
             problems.add("--store", format_args!("{store:?} is unknown; known: file:///FOLDER{s3}"));
         }
+        if let Some(queue) = self.counted_queue()
+            && !(cfg!(feature = "aws") && ["sqs", "https", "http"].contains(&scheme(queue)))
+        {
+            let known = if cfg!(feature = "aws") { "memory:, sqs://REGION/NAME" } else { "memory:" };
+            problems.add("--queue", format_args!("{queue:?} is unknown; known: {known}"));
+        }
         if !self.listen.ip().is_loopback() && !self.allow_anonymous {
             problems.add(
                 "--listen",
@@ -261,6 +276,10 @@ impl Check for Options {
             );
         }
     }
+}
+
+fn scheme(url: &str) -> &str {
+    url.split_once("://").map_or("", |(scheme, _)| scheme)
 }
 
 /// The option that sets a field of the policy.

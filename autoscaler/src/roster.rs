@@ -1,12 +1,10 @@
 //! The instances as the decision sees them: what the fleet lists, joined with what the workers say.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use proto::v1;
 
+use self::boots::Boots;
 use crate::{
     clock::timestamp,
     decide::{Boot, Instance, InstanceState},
@@ -15,6 +13,7 @@ use crate::{
     wire,
 };
 
+mod boots;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +23,11 @@ const PROVED_AFTER: Duration = Duration::from_secs(10);
 /// A worker that has not registered by then is not coming; or by twice the slowest boot, where that is longer.
 const BOOT_LIMIT_MIN: Duration = Duration::from_secs(60);
 
-/// Boots that the measured time is the median of.
-const BOOTS: usize = 21;
-
 #[derive(Debug)]
 pub struct Roster {
     rows: BTreeMap<String, Row>,
-    boots: VecDeque<Duration>,
+    warm_boots: Boots,
+    cold_boots: Boots,
     options: RosterOptions,
     /// When it was last updated.
     updated: Duration,
@@ -38,10 +35,13 @@ pub struct Roster {
 
 #[derive(Debug, Clone, Copy)]
 pub struct RosterOptions {
-    /// Taken for the time of a boot until one was measured.
-    pub boot_prior: Duration,
+    /// Taken for the time of a boot until one was measured: of a stopped instance, and of a new one.
+    pub warm_boot_prior: Duration,
+    pub cold_boot_prior: Duration,
     /// Taken for the time of a slow boot until one was measured.
     pub slow_boot_prior: Duration,
+    /// What a start costs at least; zero where nothing is paid ahead.
+    pub paid_min: Duration,
     /// How long a worker may be silent while its machine runs.
     pub grace: Duration,
     /// How long a lost worker is waited for before its machine is stopped.
@@ -58,8 +58,12 @@ struct Row {
     inherited: bool,
     /// We started it, and its worker never came.
     boot_failed: bool,
+    /// Launched new, so that its boot takes as long as a new one's.
+    cold: bool,
     /// How long it took from the start to its worker, once both were seen.
     boot: Option<Duration>,
+    /// What it costs is counted from here; `None` when it costs nothing.
+    billed_since: Option<Duration>,
     /// Decision that started it.
     decision_id: String,
     shown: v1::Instance,
@@ -79,7 +83,13 @@ pub struct Change {
 
 impl Roster {
     pub fn new(options: RosterOptions) -> Self {
-        Self { rows: BTreeMap::new(), boots: VecDeque::new(), options, updated: Duration::ZERO }
+        Self {
+            rows: BTreeMap::new(),
+            warm_boots: Boots::default(),
+            cold_boots: Boots::default(),
+            options,
+            updated: Duration::ZERO,
+        }
     }
 
     /// Takes in how things are at `at`, and says what changed. A worker that has just proved itself
@@ -94,6 +104,9 @@ impl Roster {
             let row =
                 self.rows.entry(machine.instance_id.clone()).or_insert_with(|| Row::inherited(state, at));
             changes.extend(row.become_state(&machine.instance_id, state, at, machine.exit.as_ref()));
+            // The cloud may still list when it was started the last time.
+            let up = matches!(machine.state, MachineState::Pending | MachineState::Running);
+            row.billed_since = machine.billed_since.max(row.billed_since.filter(|_| up));
             row.shown = shown(machine, member, row);
             if state == InstanceState::Stopped {
                 members.forget(&machine.instance_id);
@@ -125,11 +138,20 @@ impl Roster {
         }
     }
 
-    /// An instance was started: a boot begins.
+    /// A stopped instance was started: a boot begins.
     pub fn started(&mut self, instance_id: &str, at: Duration, decision_id: &str) {
         let mut row = Row::new(InstanceState::Starting, at, true);
+        row.billed_since = Some(at);
         decision_id.clone_into(&mut row.decision_id);
         self.rows.insert(instance_id.to_owned(), row);
+    }
+
+    /// A new instance was made: a boot begins that takes longer.
+    pub fn launched(&mut self, instance_id: &str, at: Duration, decision_id: &str) {
+        self.started(instance_id, at, decision_id);
+        if let Some(row) = self.rows.get_mut(instance_id) {
+            row.cold = true;
+        }
     }
 
     /// It was not started after all.
@@ -144,8 +166,8 @@ impl Roster {
             since: row.since,
             busy_slots: members.get(instance_id).map_or(0, |member| member.heartbeat.busy_slots),
             owned: row.owned,
-            cold: false,
-            paid_until: Duration::ZERO,
+            cold: row.cold,
+            paid_until: self.paid_until(row),
             given_up: row.state == InstanceState::Lost
                 && (row.boot_failed || self.updated.saturating_sub(row.since) >= self.options.orphan_after),
         };
@@ -160,19 +182,20 @@ impl Roster {
         self.rows.values().map(|row| row.shown.clone()).collect()
     }
 
-    /// Measured where it can be: the median of the last boots.
+    /// Measured where it can be: the median of the last boots of each kind.
     pub fn boot(&self) -> Boot {
-        let mut sorted: Vec<_> = self.boots.iter().copied().collect();
-        sorted.sort_unstable();
-        let warm = sorted.get(sorted.len() / 2).copied().unwrap_or(self.options.boot_prior);
-        Boot { warm, cold: warm }
+        Boot {
+            warm: self.warm_boots.median().unwrap_or(self.options.warm_boot_prior),
+            cold: self.cold_boots.median().unwrap_or(self.options.cold_boot_prior),
+        }
     }
 
     /// When the next one that is starting should be ready.
     pub fn next_ready(&self, at: Duration) -> Option<Duration> {
-        let warm = self.boot().warm;
+        let boot = self.boot();
         let starting = self.rows.values().filter(|row| row.state == InstanceState::Starting);
-        starting.map(|row| (row.since + warm).max(at)).min()
+        let ready = |row: &Row| row.since + if row.cold { boot.cold } else { boot.warm };
+        starting.map(|row| ready(row).max(at)).min()
     }
 
     fn state(
@@ -187,7 +210,8 @@ impl Roster {
             MachineState::Stopping => return InstanceState::Stopping,
             MachineState::Pending | MachineState::Running => {}
         }
-        let slowest = self.boots.iter().copied().max().unwrap_or(self.options.slow_boot_prior);
+        let slowest = self.warm_boots.longest().max(self.cold_boots.longest());
+        let slowest = slowest.unwrap_or(self.options.slow_boot_prior);
         let boot_limit = BOOT_LIMIT_MIN.max(slowest * 2);
         let registered = member.filter(|member| member.registered.is_some());
         let lost = match registered {
@@ -264,11 +288,16 @@ impl Roster {
     }
 
     fn measure_boot(&mut self, instance_id: &str) {
-        if let Some(boot) = self.rows.get(instance_id).and_then(|row| row.boot) {
-            if self.boots.len() == BOOTS {
-                self.boots.pop_front();
-            }
-            self.boots.push_back(boot);
+        let Some(Row { boot: Some(boot), cold, .. }) = self.rows.get(instance_id) else { return };
+        let boots = if *cold { &mut self.cold_boots } else { &mut self.warm_boots };
+        boots.add(*boot);
+    }
+
+    fn paid_until(&self, row: &Row) -> Duration {
+        let runs = !matches!(row.state, InstanceState::Stopped | InstanceState::Stopping);
+        match row.billed_since.filter(|_| runs && !self.options.paid_min.is_zero()) {
+            Some(since) => since + self.options.paid_min,
+            None => Duration::ZERO,
         }
     }
 }
@@ -288,7 +317,9 @@ impl Row {
             proved: false,
             inherited: false,
             boot_failed: false,
+            cold: false,
             boot: None,
+            billed_since: None,
             decision_id: String::new(),
             shown: v1::Instance::default(),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     controller::Words,
     decide::{Service, State},
+    history::History,
 };
 
 const KEY: &str = "snapshot";
@@ -24,6 +25,9 @@ pub struct Snapshot {
     pub state: State,
     /// How long an image took last.
     pub service: Service,
+    /// What arrived in the last day.
+    #[serde(default)]
+    pub history: History,
 }
 
 /// What was found where a snapshot should be.
@@ -37,7 +41,7 @@ pub enum Found {
 
 impl Snapshot {
     pub fn new(written: Duration, words: Words, state: State, service: Service) -> Self {
-        Self { format: FORMAT, written, words, state, service }
+        Self { format: FORMAT, written, words, state, service, history: History::default() }
     }
 
     pub async fn write(&self, store: &dyn Store) -> Result<()> {

@@ -111,7 +111,7 @@ impl Controller {
         let at = self.shared.clock.now();
         for instance_id in &instance_ids {
             self.shared.members().begin(instance_id, at);
-            self.roster.started(instance_id, at, decision_id);
+            self.roster.launched(instance_id, at, decision_id);
             self.pending.insert((instance_id.clone(), ActionKind::Launch), decision_id.to_owned());
         }
         let failure = failure.unwrap_or_else(|| Failure::failed("the cloud made fewer than asked for"));

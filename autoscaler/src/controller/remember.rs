@@ -60,6 +60,7 @@ impl Controller {
         let age = at.saturating_sub(snapshot.written);
         tracing::info!(?age, "go on from the snapshot of an earlier leader");
         self.state = snapshot.state.resumed();
+        self.shared.load().remember(snapshot.history);
         if let Some(said) = self.words.take_up(snapshot.words) {
             tracing::warn!("{said}");
             self.cause(said);
@@ -77,7 +78,8 @@ impl Controller {
         let at = self.shared.clock.now();
         self.memory.written = Some(at);
         let service = self.shared.members().service();
-        let snapshot = Snapshot::new(at, self.words.clone(), self.state.clone(), service);
+        let mut snapshot = Snapshot::new(at, self.words.clone(), self.state.clone(), service);
+        snapshot.history = self.shared.load().history().clone();
         self.memory.problem = snapshot.write(store.as_ref()).await.err().map(|error| {
             tracing::warn!(%error, "write snapshot");
             format!("what is known is not being written down: {error}")

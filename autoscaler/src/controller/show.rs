@@ -5,7 +5,7 @@ use proto::v1;
 use super::Controller;
 use crate::{
     clock::timestamp,
-    decide::{Decision, InstanceState},
+    decide::{Decision, InstanceState, SLOW_WINDOW},
     shared::View,
     wire,
 };
@@ -33,6 +33,9 @@ impl Controller {
             *last = capacity;
             changed
         });
+        let last_minute = observation.at.saturating_sub(SLOW_WINDOW);
+        let latencies = self.shared.load().latency(last_minute, observation.at);
+        let actual_p95 = latencies.map(|latencies| platform::time::to_proto(latencies.p95));
         let instances = self.roster.shown();
         let billed = instances.iter().filter(|instance| instance.billed_since.is_some()).count();
         let mut status = v1::GetStatusResponse {
@@ -49,7 +52,7 @@ impl Controller {
             next_ready_time,
             cost_per_hour_usd: billed as f64 * self.price_per_hour_usd,
             warnings: self.warnings(&observation),
-            actual_p95: None,
+            actual_p95,
             pause_in_force: self.words.shown_pause(),
             override_in_force: self.words.shown_override(),
             observation: Some(shown),

@@ -21,6 +21,7 @@ impl Controller {
         warnings.extend(self.words.warnings());
         warnings.extend(self.breaker.warning(observation.at));
         warnings.extend(self.fleet.warnings());
+        warnings.extend(self.shared.load().warnings());
         warnings.extend(self.asked.as_ref().and_then(Asked::warning));
         match observation.queue.as_of {
             _ if self.epoch().is_none() => {

@@ -51,6 +51,7 @@ fn all_mistakes_are_told_at_once_and_name_the_option() {
         "--tick=0s",
         "--latency-target=0s",
         "--store=s4://x",
+        "--queue=sqs:",
         "--listen=0.0.0.0:8002",
     ]);
     for part in [
@@ -59,6 +60,7 @@ fn all_mistakes_are_told_at_once_and_name_the_option() {
         "--tick: must be longer than 0s",
         "--latency-target: must be over 0",
         "--store:",
+        "--queue: \\\"sqs:\\\" is unknown; known: memory:",
         "--listen:",
     ] {
         assert!(text.contains(part), "{part} in {text}");

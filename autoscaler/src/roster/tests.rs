@@ -3,8 +3,10 @@
 use super::*;
 
 const OPTIONS: RosterOptions = RosterOptions {
-    boot_prior: Duration::from_secs(2),
+    warm_boot_prior: Duration::from_secs(2),
+    cold_boot_prior: Duration::from_secs(3),
     slow_boot_prior: Duration::from_secs(4),
+    paid_min: Duration::from_secs(60),
     grace: Duration::from_secs(10),
     orphan_after: Duration::ZERO,
 };
@@ -59,7 +61,52 @@ fn ready() -> (Roster, Members, u64) {
 fn boot_is_measured_from_start_to_hello() {
     let (roster, ..) = ready();
     assert_eq!(roster.boot().warm, Duration::from_secs(3));
+    assert_eq!(roster.boot().cold, OPTIONS.cold_boot_prior);
     assert_eq!(roster.shown()[0].decision_id, "first");
+}
+
+#[test]
+fn boots_of_new_instances_are_measured_apart() {
+    let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
+    let running = machine(MachineState::Running);
+    for (second, boot) in [(0, 50), (1000, 90), (2000, 70)] {
+        members.begin("local-1", at(second));
+        roster.launched("local-1", at(second), "first");
+        states(&mut roster, &mut members, &running, &[second]);
+        assert!(roster.instances(&members)[0].cold);
+        let expected = roster.boot().cold;
+        assert_eq!(roster.next_ready(at(second)), Some(at(second) + expected));
+        members.connect("local-1", at(second + boot)).unwrap();
+        states(&mut roster, &mut members, &running, &[second + boot]);
+    }
+    assert_eq!(roster.boot(), Boot { warm: OPTIONS.warm_boot_prior, cold: Duration::from_secs(70) });
+    // Stopped and started again it is like any other.
+    states(&mut roster, &mut members, &machine(MachineState::Stopped), &[3000]);
+    members.begin("local-1", at(3001));
+    roster.started("local-1", at(3001), "second");
+    states(&mut roster, &mut members, &running, &[3001]);
+    assert!(!roster.instances(&members)[0].cold);
+}
+
+#[test]
+fn each_start_is_paid_for_a_minute_whatever_the_cloud_still_lists() {
+    let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
+    let billed = |since: u64| Machine { billed_since: Some(at(since)), ..machine(MachineState::Running) };
+    let paid_until = |roster: &mut Roster, members: &mut Members, second: u64, machine: &Machine| {
+        roster.update(at(second), std::slice::from_ref(machine), members);
+        roster.instances(members)[0].paid_until
+    };
+    members.begin("local-1", at(500));
+    roster.started("local-1", at(500), "first");
+    assert_eq!(paid_until(&mut roster, &mut members, 501, &billed(0)), at(560), "listed late");
+    assert_eq!(paid_until(&mut roster, &mut members, 510, &billed(505)), at(565), "billed once it runs");
+    let stopped = machine(MachineState::Stopped);
+    assert_eq!(paid_until(&mut roster, &mut members, 600, &stopped), Duration::ZERO);
+    // One that we did not start.
+    let (mut roster, mut members) = (Roster::new(OPTIONS), Members::default());
+    assert_eq!(paid_until(&mut roster, &mut members, 10, &billed(3)), at(63));
+    let free = RosterOptions { paid_min: Duration::ZERO, ..OPTIONS };
+    assert_eq!(paid_until(&mut Roster::new(free), &mut members, 10, &billed(3)), Duration::ZERO);
 }
 
 #[test]

@@ -95,6 +95,17 @@ pub async fn open_for_sender(url: &str) -> Result<Arc<dyn Queue>> {
     }
 }
 
+/// The same only to count: `receive` and `send` are for those who were given more rights.
+pub async fn open_for_counts(url: &str) -> Result<Arc<dyn Queue>> {
+    match url.split_once("://") {
+        #[cfg(feature = "aws")]
+        Some(("sqs" | "https" | "http", _)) => {
+            Ok(Arc::new(SqsQueue::open_for_counts(&crate::aws::config().await?, url).await?))
+        }
+        _ => Err(unknown(url, "sqs://REGION/NAME")),
+    }
+}
+
 fn unknown(url: &str, known: &str) -> Error {
     let sentence = if cfg!(not(feature = "aws")) && url.starts_with("sqs://") {
         format!(

@@ -84,6 +84,11 @@ impl SqsQueue {
         Ok(Self::of(lines))
     }
 
+    /// As the autoscaler needs it. Needs sqs:GetQueueUrl and sqs:GetQueueAttributes on both queues.
+    pub async fn open_for_counts(config: &SdkConfig, url: &str) -> Result<Self> {
+        Ok(Self::of(open_lines(config, url).await?))
+    }
+
     fn of(lines: Vec<Arc<Line>>) -> Self {
         Self {
             inbox: Inbox::new(lines.clone()),
