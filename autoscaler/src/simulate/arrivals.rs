@@ -39,6 +39,26 @@ impl Arrivals {
         Self::Trace(times.into())
     }
 
+    /// How many are to be expected: whoever lets strangers ask should look first.
+    pub fn expected(&self) -> f64 {
+        match self {
+            Self::Burst { count, .. } => f64::from(*count),
+            Self::Rate { rate, duration } => {
+                let mut sum = 0.0;
+                let mut at = 0.0;
+                while at < *duration {
+                    let step = STEP.min(*duration - at);
+                    sum += rate(at + step / 2.0) * step;
+                    at += step;
+                }
+                sum
+            }
+            Self::OnOff { rate, on, cycles, .. } => rate * on * f64::from(*cycles),
+            Self::Trace(times) => times.len() as f64,
+            Self::Counts { counts, .. } => counts.iter().copied().map(f64::from).sum(),
+        }
+    }
+
     pub(super) fn generate(&self, scenario: &str, seed: u64) -> Generator {
         let mut stream = Stream::new(scenario, seed, Purpose::Arrivals);
         let source = match self {

@@ -17,6 +17,8 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod theirs;
+mod troubles;
+mod what_if;
 mod work;
 mod world;
 
@@ -31,6 +33,7 @@ pub use arrivals::{Arrivals, Rate};
 pub use outcome::{Estimate, Outcome, Sample, Summary, summary};
 pub use scenario::{BootModel, Budget, Fault, Scenario, ServiceModel};
 pub use scenarios::{find, scenarios};
+pub use what_if::{Shape, recorded, shape};
 
 /// Who scales.
 pub enum Player {
