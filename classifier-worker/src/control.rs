@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use platform::{Error, Kind, Result, retry::Backoff, time};
 use prost_types::Timestamp;
 use proto::internal::v1::{
-    Drained, SpotNotice, WorkerHeartbeat, WorkerHello, WorkerSessionRequest, WorkerSessionResponse,
-    control_service_client::ControlServiceClient, worker_session_request as request,
+    Drained, IdleOffer, SpotNotice, WorkerHeartbeat, WorkerHello, WorkerSessionRequest,
+    WorkerSessionResponse, control_service_client::ControlServiceClient, worker_session_request as request,
     worker_session_response as response,
 };
 use tokio::{
@@ -18,7 +18,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::pipeline::{Status, intake::Mode};
+use crate::{
+    idle::Idle,
+    pipeline::{Status, intake::Mode},
+};
 
 /// At least this often, so that the autoscaler knows that we are alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -38,11 +41,13 @@ pub(crate) struct Links {
     pub(crate) notice: watch::Receiver<Option<Timestamp>>,
     /// Whether the autoscaler is there.
     pub(crate) connected: watch::Sender<bool>,
+    /// Without work for so long, it offers to go.
+    pub(crate) offer_after: Duration,
 }
 
 /// Keeps the session until it is dropped.
 pub(crate) async fn run(url: String, links: Links) -> Result<()> {
-    let Links { status, notice, connected } = links;
+    let Links { status, notice, connected, offer_after } = links;
     let endpoint = Endpoint::from_shared(url.clone())
         .map_err(|error| {
             Error::new(Kind::Config, format!("--autoscaler: {url:?} is not a URL")).with_source(error)
@@ -60,6 +65,7 @@ pub(crate) async fn run(url: String, links: Links) -> Result<()> {
             drain: Drain::No,
             notice: notice.clone(),
             connected: connected.clone(),
+            idle: Idle::new(offer_after, Instant::now()),
         };
         let begun = Instant::now();
         let Err(error) = session.hold(client.clone()).await;
@@ -97,6 +103,7 @@ struct Session {
     drain: Drain,
     notice: watch::Receiver<Option<Timestamp>>,
     connected: watch::Sender<bool>,
+    idle: Idle,
 }
 
 impl Session {
@@ -141,7 +148,12 @@ impl Session {
                 }
                 () = self.status.pace.changed(), if !changed => changed = true,
                 () = tokio::time::sleep_until(next_beat) => {
-                    send(&out, request::Event::Heartbeat(self.heartbeat())).await?;
+                    let heartbeat = self.heartbeat();
+                    let offer = self.offer(&heartbeat);
+                    send(&out, request::Event::Heartbeat(heartbeat)).await?;
+                    if let Some(offer) = offer {
+                        send(&out, request::Event::IdleOffer(offer)).await?;
+                    }
                     beat = Instant::now();
                     changed = false;
                 }
@@ -171,6 +183,13 @@ impl Session {
             Drain::Asked(_) => self.status.idle().await,
             Drain::No | Drain::Done => std::future::pending().await,
         }
+    }
+
+    /// An offer to go, if it is time for one. One that drains was told to go already.
+    fn offer(&mut self, heartbeat: &WorkerHeartbeat) -> Option<IdleOffer> {
+        let held = self.status.load().total;
+        let idle = self.idle.look(Instant::now(), held, heartbeat.completed_total)?;
+        (self.drain == Drain::No).then(|| IdleOffer { idle: Some(time::to_proto(idle)) })
     }
 
     fn hello(&self) -> WorkerHello {

@@ -19,6 +19,7 @@ pub mod bundled;
 mod control;
 pub mod decode;
 pub mod engine;
+mod idle;
 #[cfg(feature = "aws")]
 mod imds;
 mod instance;
@@ -175,7 +176,12 @@ impl Worker {
         let control = async {
             match self.options.autoscaler {
                 Some(url) => {
-                    let links = Links { status: Arc::clone(&status), notice, connected };
+                    let links = Links {
+                        status: Arc::clone(&status),
+                        notice,
+                        connected,
+                        offer_after: self.options.offer_after,
+                    };
                     control::run(url, links).await
                 }
                 None => std::future::pending().await,

@@ -37,6 +37,9 @@ pub struct Options {
     /// systemd unit turns the machine off
     #[arg(long, env = "DUNLIN_ORPHAN_AFTER", value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub orphan_after: Duration,
+    /// Tell the autoscaler after each such time without work that this worker could go; it decides whether it does
+    #[arg(long, env = "DUNLIN_OFFER_AFTER", value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub offer_after: Duration,
     /// The machine or process slot this worker runs on; default: the process id
     #[arg(long, env = "DUNLIN_INSTANCE_ID", value_name = "ID")]
     pub instance_id: Option<String>,
@@ -98,8 +101,10 @@ impl Check for Options {
         if self.command_timeout.is_zero() {
             problems.add("--command-timeout", "must be longer than 0s");
         }
-        if self.orphan_after.is_zero() {
-            problems.add("--orphan-after", "must be longer than 0s");
+        for (flag, duration) in [("--orphan-after", self.orphan_after), ("--offer-after", self.offer_after)] {
+            if duration.is_zero() {
+                problems.add(flag, "must be longer than 0s");
+            }
         }
         if let Some(url) = &self.autoscaler
             && tonic::transport::Endpoint::from_shared(url.clone()).is_err()

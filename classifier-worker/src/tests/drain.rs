@@ -95,3 +95,25 @@ async fn worker_works_on_when_its_autoscaler_is_gone() {
     assert!(gateway.result("after").is_some());
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_worker_offers_to_go_and_works_on_until_it_is_told() {
+    let (queue, gateway, mut autoscaler) = (queue(), Gateway::start().await, Autoscaler::start());
+    let reporting = Options {
+        autoscaler: Some(autoscaler.url.clone()),
+        offer_after: Duration::from_millis(1500),
+        ..options("stub:0")
+    };
+    let worker = Running::start(reporting, queue.clone()).await;
+    let idle = |event| if let Said::IdleOffer(offer) = event { offer.idle } else { None };
+    let offered = platform::time::from_proto(Some(&autoscaler.hear(idle).await)).unwrap();
+    assert!(offered >= Duration::from_millis(1500), "{offered:?}");
+    queue.send(vec![task("after", &gateway.url())]).await.unwrap();
+    eventually("it is answered", async || is_empty(&queue).await).await;
+    // And again, counted from its last work.
+    let offered = platform::time::from_proto(Some(&autoscaler.hear(idle).await)).unwrap();
+    assert!(offered < Duration::from_millis(4000), "{offered:?}");
+    autoscaler.say(drain("decision-1")).await;
+    assert_eq!(drained(&mut autoscaler).await, "decision-1");
+    worker.stop().await;
+}

@@ -34,6 +34,7 @@ fn options(model: &str) -> Options {
         profile: Profile::Default,
         on_instance: false,
         orphan_after: Duration::from_secs(900),
+        offer_after: Duration::from_secs(60),
         instance_id: Some("slot-1".to_owned()),
         worker_id: Some("worker-1".to_owned()),
         threads: 1.try_into().unwrap(),
