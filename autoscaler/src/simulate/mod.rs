@@ -4,15 +4,21 @@
 
 mod arrivals;
 mod clock;
+mod contender;
 mod counters;
 mod engine;
+pub mod figures;
 mod fleet;
+mod frontier;
 mod ours;
 mod outcome;
 mod random;
+pub mod report;
+pub mod rivals;
 mod scenario;
 mod scenarios;
 mod sight;
+mod study;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -30,9 +36,12 @@ use std::{
 
 use crate::decide::Policy;
 pub use arrivals::{Arrivals, Rate};
+pub use contender::{Contender, HOLD_MAX, OURS, QUANTILE, policy};
+pub use frontier::{Comparison, Extent, compare};
 pub use outcome::{Estimate, Outcome, Sample, Summary, summary};
 pub use scenario::{BootModel, Budget, Fault, Scenario, ServiceModel};
 pub use scenarios::{find, scenarios};
+pub use study::{Progress, Row};
 pub use what_if::{Shape, recorded, shape};
 
 /// Who scales.
@@ -50,7 +59,7 @@ pub trait Rival: Send {
 }
 
 /// What a rival sees. Times are in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Seen {
     pub at: f64,
     /// As old as the manner's `counts_lag`, like `in_flight`.

@@ -8,7 +8,7 @@ use platform::{
     program::ServiceOptions,
 };
 
-use crate::{bench, classify, completions, decisions, output::ColourOptions, status, up};
+use crate::{bench, classify, completions, decisions, output::ColourOptions, simulate, status, up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +18,7 @@ Examples:
   dunlin status --watch                     the fleet, as it changes
   dunlin decisions --changed-only           why it changed
   dunlin bench --rate 50 --duration 30s     latency at 50 images a second
+  dunlin simulate burst                     what a policy would do, and what others' would
 
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 69 server not reachable, 75 overloaded (try again),
 78 wrong configuration, 130 Ctrl-C.";
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Decisions(decisions::Options),
     /// Measure a gateway: latency and images a second under a load
     Bench(bench::Options),
+    /// Try policies beforehand: what they cost and how fast they answer on simulated loads
+    Simulate(Box<simulate::Options>),
     /// Run a gateway by itself
     Gateway(Box<ServiceOptions<gateway::Options>>),
     /// Run a worker by itself
@@ -67,6 +70,7 @@ impl Check for Cli {
             Command::Status(_) | Command::Completions(_) => {}
             Command::Decisions(options) => options.check(problems),
             Command::Bench(options) => options.check(problems),
+            Command::Simulate(options) => options.check(problems),
         }
     }
 }

@@ -19,6 +19,7 @@ mod failure;
 mod follow;
 mod output;
 mod record;
+mod simulate;
 mod status;
 mod stream;
 mod times;
@@ -37,6 +38,10 @@ fn run(cli: Cli) -> Outcome {
     if let Command::Completions(options) = &cli.command {
         return completions::run(options);
     }
+    if let Command::Simulate(options) = &cli.command {
+        // All cores are its own, and nothing waits for a network.
+        return simulate::run(options, cli.colours);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(exit::FAILED, format!("start the runtime: {error}")))?;
@@ -54,6 +59,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Status(options) => status::run(options, colours).await,
             Command::Decisions(options) => decisions::run(options, colours).await,
             Command::Bench(options) => bench::run(options, colours).await,
+            Command::Simulate(options) => simulate::run(&options, colours),
             Command::Completions(options) => completions::run(&options),
         }
     });
