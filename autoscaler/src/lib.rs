@@ -35,53 +35,31 @@ use platform::{
     queue::Queue,
     serve::{self, Grpc, Health},
     shutdown::Shutdown,
-    store::Store,
 };
 use proto::{
     externalscaler::external_scaler_server::ExternalScalerServer,
     internal::v1::control_service_server::ControlServiceServer,
     v1::autoscaler_service_server::AutoscalerServiceServer,
 };
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
-    breaker::BreakerOptions,
     clock::Clock,
-    command::{Order, Orders},
-    controller::{Controller, ControllerOptions},
+    command::Orders,
+    controller::{Controller, ControllerOptions, Keeping},
     decision_log::DecisionLog,
     fleet::{
-        CloudFleet, CloudFleetOptions, ExternalFleet, Fleet, FleetUrl, LocalFleet, LocalOptions,
+        FleetUrl,
         cloud::{Cloud, Offering},
+        open_cloud, open_fleet,
         simcloud::SimCloud,
     },
     leader::Lease,
-    roster::RosterOptions,
     service::{AutoscalerApi, ControlApi, KedaApi},
     shared::{Shared, SharedParts},
 };
+pub use fleet::adopt;
 pub use options::{Options, PolicyName};
-
-/// Taken for the time a worker process needs until it registers, until one was measured.
-const PROCESS_START_PRIOR: Duration = Duration::from_secs(2);
-
-/// The same for a machine, which has to boot first; for a new one, which reads its disk for the first time; and for one that is
-/// slow. From published boots, a stopped one 10 to 40 s, a new one 26 to 120 s.
-const MACHINE_START_PRIOR: Duration = Duration::from_secs(40);
-const NEW_MACHINE_START_PRIOR: Duration = Duration::from_secs(90);
-const SLOW_MACHINE_START_PRIOR: Duration = Duration::from_secs(120);
-
-/// The same for a pod: KEDA's poll or the HPA's, 15 s each, and a few seconds to start.
-const POD_START_PRIOR: Duration = Duration::from_secs(20);
-
-/// A machine that runs without a word of its worker for so long is stopped. Its worker may only have lost its way to us.
-const ORPHAN_AFTER: Duration = Duration::from_secs(600);
-
-/// EC2 bills at least a minute from each start, and by the second after it.
-const PAID_MIN: Duration = Duration::from_secs(60);
-
-/// After SIGTERM, how long a worker process may take; it holds nothing by then.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// After the control loop ended, how long open calls may take to end.
 const CALLS_LIMIT: Duration = Duration::from_secs(2);
@@ -180,7 +158,7 @@ impl Autoscaler {
             tracing::warn!(%error, "take the leader's lease");
         }
         let keeping = Keeping { lease: lease.clone(), store, orders: ordered };
-        let controller_options = controller_options(&options, cloud.is_some(), keeping);
+        let controller_options = ControllerOptions::new(&options, cloud.is_some(), keeping);
         let fleet = open_fleet(&options, cloud, address, clock);
         let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
@@ -223,125 +201,5 @@ async fn keep(lease: Option<&Lease>, shared: &Shared) {
     match lease {
         Some(lease) => lease.keep(|| shared.wake.now("lease: won or lost")).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the control loop is given beside the options.
-struct Keeping {
-    lease: Option<Arc<Lease>>,
-    store: Option<Arc<dyn Store>>,
-    orders: mpsc::Receiver<Order>,
-}
-
-fn controller_options(options: &Options, is_cloud: bool, keeping: Keeping) -> ControllerOptions {
-    let process_start = options.boot_delay + PROCESS_START_PRIOR;
-    let processes = RosterOptions {
-        warm_boot_prior: process_start,
-        cold_boot_prior: process_start,
-        slow_boot_prior: process_start * 2,
-        paid_min: Duration::ZERO,
-        grace: options.worker_grace,
-        orphan_after: Duration::ZERO,
-    };
-    let (roster, breaker) = if is_external(options) {
-        let pods = RosterOptions {
-            warm_boot_prior: POD_START_PRIOR,
-            cold_boot_prior: POD_START_PRIOR,
-            slow_boot_prior: POD_START_PRIOR * 2,
-            orphan_after: ORPHAN_AFTER,
-            ..processes
-        };
-        (pods, BreakerOptions::MACHINES)
-    } else if is_cloud {
-        let machines = RosterOptions {
-            warm_boot_prior: MACHINE_START_PRIOR,
-            cold_boot_prior: NEW_MACHINE_START_PRIOR,
-            slow_boot_prior: SLOW_MACHINE_START_PRIOR,
-            paid_min: PAID_MIN,
-            orphan_after: ORPHAN_AFTER,
-            ..processes
-        };
-        (machines, BreakerOptions::MACHINES)
-    } else {
-        (processes, BreakerOptions::PROCESSES)
-    };
-    let Keeping { lease, store, orders } = keeping;
-    ControllerOptions {
-        policy: options.policy(),
-        tick: options.tick,
-        paid_min: roster.paid_min,
-        price_per_hour_usd: options.price_per_hour,
-        roster,
-        breaker,
-        lease,
-        store,
-        orders,
-    }
-}
-
-fn is_external(options: &Options) -> bool {
-    FleetUrl::parse(&options.fleet) == Ok(FleetUrl::External)
-}
-
-/// The cloud that a fleet is in, and the fleet's name there; `None` when it is on this machine.
-#[cfg_attr(not(feature = "ec2"), allow(unused_variables, reason = "only EC2 asks where instances come from"))]
-async fn open_cloud(url: &FleetUrl, first: &Offering) -> Result<Option<(String, Arc<dyn Cloud>)>> {
-    let (name, cloud): (_, Arc<dyn Cloud>) = match url {
-        FleetUrl::Local | FleetUrl::External => return Ok(None),
-        FleetUrl::Sim { name, options } => (name, Arc::new(SimCloud::new(name, options.clone()))),
-        #[cfg(feature = "ec2")]
-        FleetUrl::Ec2 { name, template, version } => {
-            let template = fleet::cloud::ec2::Template::new(template, version);
-            (name, Arc::new(fleet::cloud::ec2::Ec2::open(name, template, first).await?))
-        }
-        #[cfg(not(feature = "ec2"))]
-        FleetUrl::Ec2 { .. } => {
-            let sentence =
-                "--fleet: this build has no EC2 driver; build autoscaler with its default features";
-            return Err(Error::new(Kind::Config, sentence));
-        }
-    };
-    Ok(Some((name.clone(), cloud)))
-}
-
-/// Tags existing instances, so that the fleet starts and stops them from now on.
-pub async fn adopt(fleet_url: &str, instance_ids: &[String]) -> Result<()> {
-    let config = |problem: String| Error::new(Kind::Config, format!("--fleet: {problem}"));
-    let url = FleetUrl::parse(fleet_url).map_err(config)?;
-    match open_cloud(&url, &Offering::default()).await? {
-        Some((name, cloud)) => fleet::adopt(cloud.as_ref(), &name, instance_ids).await,
-        None => Err(config("local: has no instances to adopt".to_owned())),
-    }
-}
-
-fn open_fleet(
-    options: &Options,
-    cloud: Option<(String, Arc<dyn Cloud>)>,
-    address: SocketAddr,
-    clock: Clock,
-) -> Arc<dyn Fleet> {
-    match cloud {
-        None if is_external(options) => Arc::new(ExternalFleet),
-        None => Arc::new(LocalFleet::new(LocalOptions {
-            command: options.worker_command.clone(),
-            autoscaler: format!("http://{address}"),
-            slots: options.max_instances(),
-            boot_delay: options.boot_delay,
-            stop_limit: STOP_LIMIT,
-            clock,
-        })),
-        Some((fleet, cloud)) => {
-            let options = CloudFleetOptions {
-                fleet,
-                name_prefix: options.name_prefix().to_owned(),
-                instance_types: options.instance_types.clone(),
-                subnets: options.subnets.clone(),
-                spot_percent: options.spot_share,
-                stopped_max: options.stopped_pool_max(),
-                starts_per_hour_max: options.starts_per_hour_max(),
-                clock,
-            };
-            Arc::new(CloudFleet::new(cloud, options))
-        }
     }
 }

@@ -190,6 +190,11 @@ impl Roster {
         }
     }
 
+    /// What a start costs at least.
+    pub fn paid_min(&self) -> Duration {
+        self.options.paid_min
+    }
+
     /// When the next one that is starting should be ready.
     pub fn next_ready(&self, at: Duration) -> Option<Duration> {
         let boot = self.boot();

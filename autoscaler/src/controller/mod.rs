@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use platform::{shutdown::Shutdown, store::Store};
+use platform::shutdown::Shutdown;
 use proto::v1;
 use tokio::{
     sync::mpsc,
@@ -11,12 +11,12 @@ use tokio::{
 
 use crate::{
     asked::Asked,
-    breaker::{Breaker, BreakerOptions},
+    breaker::Breaker,
     command::Order,
-    decide::{ActionKind, BoundKind, Decision, InstanceState, Observation, Policy, State, decide},
+    decide::{ActionKind, BoundKind, Decision, InstanceState, Observation, State, decide},
     fleet::Fleet,
     leader::Lease,
-    roster::{Roster, RosterOptions},
+    roster::Roster,
     shared::Shared,
     wire,
 };
@@ -24,6 +24,7 @@ use crate::{
 mod act;
 mod lead;
 mod observe;
+mod options;
 mod orders;
 mod remember;
 mod settle;
@@ -31,6 +32,7 @@ mod show;
 mod warnings;
 mod words;
 
+pub use options::{ControllerOptions, Keeping};
 use orders::Obeyed;
 use remember::Memory;
 pub use words::Words;
@@ -64,8 +66,6 @@ pub struct Controller {
     /// An instance that the next decision is to drain for good.
     retire_next: Option<String>,
     tick: Duration,
-    /// What each instance is paid for at least, from its start.
-    paid_min: Duration,
     price_per_hour_usd: f64,
     state: State,
     memory: Memory,
@@ -91,36 +91,23 @@ struct Recorded {
     bounds: Vec<BoundKind>,
 }
 
-pub struct ControllerOptions {
-    pub policy: Policy,
-    /// Where what we know is written down; `None`: nowhere.
-    pub store: Option<Arc<dyn Store>>,
-    pub orders: mpsc::Receiver<Order>,
-    pub paid_min: Duration,
-    pub price_per_hour_usd: f64,
-    pub tick: Duration,
-    pub roster: RosterOptions,
-    pub breaker: BreakerOptions,
-    pub lease: Option<Arc<Lease>>,
-}
-
 impl Controller {
     pub fn new(shared: Arc<Shared>, fleet: Arc<dyn Fleet>, options: ControllerOptions) -> Self {
+        let Keeping { lease, store, orders } = options.keeping;
         let controller = Self {
             shared,
             asked: fleet.is_external().then(Asked::default),
             fleet,
-            lease: options.lease,
+            lease,
             leading: None,
             followed: None,
             words: Words::new(options.policy),
-            orders: options.orders,
+            orders,
             obeyed: Obeyed::default(),
             retire_next: None,
             tick: options.tick,
-            paid_min: options.paid_min,
             price_per_hour_usd: options.price_per_hour_usd,
-            memory: Memory::new(options.store),
+            memory: Memory::new(store),
             causes: Vec::new(),
             thought: Duration::ZERO,
             state: State::default(),

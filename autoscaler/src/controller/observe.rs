@@ -52,7 +52,7 @@ impl Controller {
             start_tokens: fleet.start_tokens.min(self.breaker.tokens(at, starting)),
             start_tokens_per_second: fleet.start_tokens_per_second.min(self.breaker.tokens_per_second()),
             stopped_max: fleet.stopped_max,
-            paid_min: self.paid_min,
+            paid_min: self.roster.paid_min(),
         };
         let asked_boot =
             self.asked.as_ref().and_then(Asked::boot).map(|boot| Boot { warm: boot, cold: boot });

@@ -10,13 +10,16 @@ pub mod cloud;
 mod cloud_fleet;
 mod external;
 mod local;
+mod open;
 mod process;
 pub mod simcloud;
 mod url;
 
-pub use cloud_fleet::{CloudFleet, CloudFleetOptions, adopt};
+pub use cloud_fleet::{CloudFleet, CloudFleetOptions};
 pub use external::ExternalFleet;
 pub use local::{LocalFleet, LocalOptions};
+pub use open::adopt;
+pub(crate) use open::{is_external, open_cloud, open_fleet};
 pub use url::FleetUrl;
 
 /// The methods that change something answer for each instance they were given, in that order.
