@@ -10,7 +10,7 @@ use super::{
     scenario::{Fault, Scenario},
     tally::quantile,
     theirs::Theirs,
-    work::Image,
+    work::{Image, small},
     world::{Phase, Timer, World},
 };
 
@@ -61,7 +61,7 @@ impl<'a> Engine<'a> {
             }
         };
         for (number, fault) in scenario.faults.iter().enumerate() {
-            let number = number as u32;
+            let number = small(number);
             if let Some(at) = first_moment(fault) {
                 world.after(micros(at), Timer::Fault { number });
             }
@@ -92,7 +92,7 @@ impl<'a> Engine<'a> {
                 if ends_at == NEVER {
                     ends_at = self.end(now);
                 }
-                if !self.world.is_running() || now > ends_at {
+                if ends_at != NEVER && (!self.world.is_running() || now > ends_at) {
                     break;
                 }
             }
@@ -227,7 +227,7 @@ impl<'a> Engine<'a> {
             Fault::SpotNotice { within, share, notice, .. } => self.world.storm(share, within, notice),
             Fault::Restart { down_for, snapshot, .. } => {
                 if let Deciders::Ours(deciders) = &mut self.deciders {
-                    deciders[0].restart(&mut self.world, micros(down_for), snapshot);
+                    deciders[0].restart(&self.world, micros(down_for), snapshot);
                 }
             }
             Fault::SplitBrain { from, until } => {

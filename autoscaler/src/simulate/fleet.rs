@@ -3,6 +3,7 @@
 use super::{
     clock::{Micros, micros, seconds},
     scenario::Fault,
+    work::small,
     world::{Machine, Phase, Timer, World},
 };
 
@@ -41,7 +42,7 @@ impl World<'_> {
             start: 0,
         });
         self.phases[Phase::Gone as usize] += 1;
-        self.listed.push(number as u32);
+        self.listed.push(small(number));
         self.listing += 1;
         self.work.add_worker();
         number
@@ -122,7 +123,7 @@ impl World<'_> {
         let start = of.start;
         self.tally.starts += 1;
         self.set_phase(machine, Phase::Starting);
-        let number = machine as u32;
+        let number = small(machine);
         if self.fault_stream.chance(self.boot_failures) {
             let slowest = self.boots.iter().flatten().copied().max().unwrap_or_default();
             let limit = slowest.max(micros(boot.cold)) * BOOT_LIMIT;
@@ -207,7 +208,7 @@ impl World<'_> {
         self.pay(machine);
         self.tally.stops += 1;
         self.set_phase(machine, Phase::Stopping);
-        self.after(micros(self.scenario.stop), Timer::Stopped { machine: machine as u32 });
+        self.after(micros(self.scenario.stop), Timer::Stopped { machine: small(machine) });
     }
 
     /// What it holds is lost, and comes back after the visibility timeout.
@@ -225,7 +226,7 @@ impl World<'_> {
             self.forget(machine);
         } else {
             self.set_phase(machine, Phase::Stopped);
-            self.pool.push(machine as u32);
+            self.pool.push(small(machine));
         }
     }
 
@@ -237,7 +238,7 @@ impl World<'_> {
 
     /// The cloud wants it back: its worker finishes what it can, and is told so by nobody else.
     pub(super) fn notice(&mut self, machine: usize, notice: Micros) {
-        let (number, start) = (machine as u32, self.machines[machine].start);
+        let (number, start) = (small(machine), self.machines[machine].start);
         self.after(notice, Timer::TakenBack { machine: number, start });
         self.finish(machine, Phase::Leaving);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    clock::{Micros, seconds, since_epoch},
+    clock::{Micros, micros, seconds, since_epoch},
     counters::Listener,
     random::Stream,
     scenario::Fault,
@@ -59,7 +59,7 @@ struct Grades {
 
 impl Ours {
     pub(super) fn new(world: &mut World<'_>, policy: Policy, phase: f64, noise: Stream) -> Self {
-        world.after((phase * TICK as f64).round() as Micros, Timer::Tick { decider: 0 });
+        world.after(micros(phase * seconds(TICK)), Timer::Tick { decider: 0 });
         Self {
             number: 0,
             policy,

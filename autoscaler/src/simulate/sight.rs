@@ -109,6 +109,11 @@ pub(super) fn boot(world: &World<'_>) -> Boot {
     Boot { warm, cold }
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; never negative")]
+fn round(count: f64) -> u64 {
+    count.round() as u64
+}
+
 pub(super) fn queue(world: &World<'_>, noise: &mut Stream) -> Queue {
     let (work, now) = (&world.work, world.now);
     let approximate = world.scenario.faults.iter().find_map(|fault| match fault {
@@ -118,7 +123,7 @@ pub(super) fn queue(world: &World<'_>, noise: &mut Stream) -> Queue {
     if let Some((lag, variation)) = approximate {
         let then = world.counters.at(now.saturating_sub(micros(lag)));
         let guess = LogNormal::new(1.0, variation);
-        let mut guessed = |count: u64| (count as f64 * guess.draw(noise)).round() as u64;
+        let mut guessed = |count: u64| round(count as f64 * guess.draw(noise));
         let (visible, in_flight) = (guessed(then.visible), guessed(then.in_flight));
         let as_of = Some(since_epoch(now));
         return Queue { visible, in_flight, as_of, approximate: true, ..Queue::default() };

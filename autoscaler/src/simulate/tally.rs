@@ -54,10 +54,10 @@ impl Tally {
     }
 
     pub(super) fn answer(&mut self, latency: Micros, service: Micros, took: Micros) {
-        self.latencies.push(seconds(latency) as f32);
+        self.latencies.push(short(latency));
         self.late += u64::from(latency > self.target);
         self.worked += service;
-        let took = seconds(took) as f32;
+        let took = short(took);
         match self.recent.get_mut(self.next_recent) {
             Some(oldest) => *oldest = took,
             None => self.recent.push(took),
@@ -75,6 +75,12 @@ impl Tally {
         let mean = sorted.iter().copied().map(f64::from).sum::<f64>() / sorted.len() as f64;
         (!sorted.is_empty()).then(|| (mean, quantile(&mut sorted, 0.95)))
     }
+}
+
+/// In seconds. Seven digits are enough for what is only compared and added up.
+#[allow(clippy::cast_possible_truncation, reason = "meant")]
+fn short(time: Micros) -> f32 {
+    seconds(time) as f32
 }
 
 /// The smallest number that at least this share of the numbers is not over; changes their order.

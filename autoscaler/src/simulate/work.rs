@@ -6,7 +6,7 @@ use std::{
     collections::{BinaryHeap, VecDeque, binary_heap::PeekMut},
 };
 
-use super::clock::{Micros, NEVER};
+use super::clock::{Micros, NEVER, micros};
 
 /// Bits of an event's key that say which slot; the others are its time. Two million slots, and 101 days.
 const SLOT_BITS: u32 = 21;
@@ -151,7 +151,7 @@ impl Work {
         self.in_flight -= 1;
         if worker.taking && !slot.listed {
             slot.listed = true;
-            self.idle.push_back(number as u32);
+            self.idle.push_back(small(number));
         }
         Some(done)
     }
@@ -166,7 +166,7 @@ impl Work {
             let slot = &mut self.slots[number];
             if slot.due == NEVER && !slot.listed {
                 slot.listed = true;
-                self.idle.push_back(number as u32);
+                self.idle.push_back(small(number));
             }
         }
         self.hand_out(now);
@@ -228,12 +228,19 @@ impl Work {
     }
 }
 
+/// A machine's or a slot's number as lists keep it.
+pub(super) fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("`add_worker` lets no run have more than two million slots")
+}
+
 fn key(due: Micros, slot: usize) -> u64 {
     (due << SLOT_BITS) | slot as u64
 }
 
 fn slot_of(key: u64) -> usize {
-    (key & ((1 << SLOT_BITS) - 1)) as usize
+    #[allow(clippy::cast_possible_truncation, reason = "only `SLOT_BITS` are left")]
+    let slot = (key & ((1 << SLOT_BITS) - 1)) as usize;
+    slot
 }
 
 /// How long an image takes in a worker with so many in its hands.
@@ -242,5 +249,5 @@ fn took(image: Image, busy: u32, slowdown: f64) -> Micros {
         return Micros::from(image.service);
     }
     let others = f64::from(busy.saturating_sub(1));
-    (f64::from(image.service) * (1.0 + slowdown * others)).round() as Micros
+    micros(f64::from(image.service) / 1e6 * (1.0 + slowdown * others))
 }

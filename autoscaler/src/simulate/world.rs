@@ -13,7 +13,7 @@ use super::{
     random::{Purpose, Stream},
     scenario::{Fault, Scenario},
     tally::Tally,
-    work::{Image, Work},
+    work::{Image, Work, small},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl<'a> World<'a> {
                 world.set_phase(machine, Phase::Ready);
                 world.work.open(0, machine);
             } else {
-                world.pool.push(machine as u32);
+                world.pool.push(small(machine));
             }
         }
         world
@@ -178,7 +178,7 @@ impl<'a> World<'a> {
 
     /// Whether anything is still being paid for.
     pub(super) fn is_running(&self) -> bool {
-        self.listed.len() as u32 > self.count(Phase::Stopped) + self.count(Phase::Stopping)
+        small(self.listed.len()) > self.count(Phase::Stopped) + self.count(Phase::Stopping)
     }
 
     pub(super) fn totals(&self) -> Totals {
