@@ -18,7 +18,7 @@ fn main() -> Result<(), String> {
     };
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let seeds: Vec<u64> = (0..seeds).collect();
-    println!("{}", HEADER);
+    println!("{HEADER}");
     for scenario in &scenarios {
         let player = || Player::Ours(policy(scenario, target));
         let sum = simulate::summary(&simulate::run_all(scenario, &player, &seeds, threads));
