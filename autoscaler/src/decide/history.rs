@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 pub(super) const BUCKET: Duration = Duration::from_secs(10);
 
+/// Buckets of a minute.
+const MINUTE: usize = 6;
+
 /// Buckets that are kept: twenty minutes.
 pub(super) const BUCKETS: usize = 120;
 
@@ -46,9 +49,29 @@ impl History {
         self.buckets.iter().rev().skip(without).copied()
     }
 
+    /// Arrivals a second over the longest time that does not differ from the last minute by more than
+    /// chance explains: the longer, the less it varies. `None` where not even two minutes are alike.
+    pub(super) fn level(&self) -> Option<f64> {
+        /// Up to ten minutes.
+        const WINDOWS: [usize; 7] = [12, 18, 24, 30, 42, 54, 60];
+        const DEVIATIONS: f64 = 1.5;
+        let rate = |skip: usize, length: usize| -> f64 {
+            let arrived: u64 = self.before(skip).take(length).map(u64::from).sum();
+            arrived as f64 / (length as f64 * BUCKET.as_secs_f64())
+        };
+        let last = rate(0, MINUTE);
+        let known = WINDOWS.iter().take_while(|window| **window <= self.buckets.len());
+        let alike = known.map_while(|window| {
+            let (older, whole) = (rate(MINUTE, window - MINUTE), rate(0, *window));
+            let spread = |length: usize| whole / (length as f64 * BUCKET.as_secs_f64());
+            let deviation = (spread(MINUTE) + spread(window - MINUTE)).sqrt();
+            ((last - older).abs() <= DEVIATIONS * deviation).then_some(whole)
+        });
+        alike.last()
+    }
+
     /// Growth of the arrivals a second, each second: only what lasted three minutes and is more than chance.
     pub(super) fn slope(&self) -> f64 {
-        const MINUTE: usize = 6;
         let minute = |ago: usize| -> f64 {
             self.buckets.iter().rev().skip(ago * MINUTE).take(MINUTE).map(|count| f64::from(*count)).sum()
         };

@@ -81,8 +81,8 @@ pub fn decide(observation: &Observation, state: &State, policy: &Policy) -> (Dec
     let mut recalled = state.recall(observation, policy);
     let Answer { terms, need, bounds, want } = answer(observation, &census, &recalled, policy);
     let current = census.current();
-    state.remember(observation, terms::work(&terms), current.saturating_sub(want));
-    recalled.largest_need = recalled.largest_need.max(terms::work(&terms));
+    state.remember(observation.at, &terms, current.saturating_sub(want));
+    recalled.largest_need = state.largest_need();
     let actions = plan::actions(want, current, observation);
     let prediction =
         predict::predict(Basis { seen: observation, fleet: &census, recalled: &recalled, policy }, want);

@@ -112,6 +112,14 @@ impl Policy {
         })
     }
 
+    /// How long what keeps coming is held for, as long as no less comes: a boot. It varies by chance.
+    pub fn steady_hold(&self, boot: &Boot) -> Duration {
+        match &self.rule {
+            Rule::Latency(latency) => self.hold.unwrap_or(boot.warm.max(HOLD_MIN).min(latency.hold_max)),
+            Rule::Step(_) | Rule::Fixed(_) | Rule::Backlog(_) => Duration::ZERO,
+        }
+    }
+
     /// Whether the answer depends on what is in the queue.
     pub fn reads_queue(&self) -> bool {
         !matches!(self.rule, Rule::Fixed(_))

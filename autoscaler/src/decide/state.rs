@@ -9,14 +9,17 @@ use super::{
     observation::{Census, Observation},
     policy::{Policy, Rule},
     reserve::{self, Reserve},
-    surge::Surges,
+    surge::{Change, Surges, change},
+    terms::{self, Term},
 };
 
 /// Starts empty. An empty state holds what is there for a while: a restart stops nothing by itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Needs within the hold, falling from front to back: the front is the largest.
-    needs: VecDeque<(Duration, u32)>,
+    /// Needs within the hold.
+    needs: Highest,
+    /// The same of what keeps coming, over a longer time that ends when less comes.
+    steady: Highest,
     /// When an image was last seen waiting or being worked on.
     last_work: Option<Duration>,
     /// How many were asked to go lately, and when.
@@ -29,6 +32,29 @@ pub struct State {
     reserve: Reserve,
 }
 
+/// The largest of the last values: they fall from front to back, so the front is it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Highest(VecDeque<(Duration, u32)>);
+
+impl Highest {
+    fn forget_before(&mut self, then: Duration) {
+        while self.0.front().is_some_and(|(at, _)| *at < then) {
+            self.0.pop_front();
+        }
+    }
+
+    fn push(&mut self, at: Duration, value: u32) {
+        while self.0.back().is_some_and(|(_, smaller)| *smaller <= value) {
+            self.0.pop_back();
+        }
+        self.0.push_back((at, value));
+    }
+
+    fn get(&self) -> u32 {
+        self.0.front().map_or(0, |(_, value)| *value)
+    }
+}
+
 /// What an answer takes from the state: plain numbers, so that it can be given again from a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Recalled {
@@ -38,6 +64,8 @@ pub struct Recalled {
     pub last_work: Option<Duration>,
     /// How much longer a surge of arrivals is expected to go on; `None` when there is none.
     pub surge_left: Option<Duration>,
+    /// Arrivals a second over the longest time that is like the last minute; `None`: only the last minute is.
+    pub level: Option<f64>,
     /// By how much the arrivals a second grow each second, where they have done so for minutes.
     pub slope: f64,
     /// Instances that the last minutes taught to keep.
@@ -78,9 +106,10 @@ impl State {
             state.last_work = Some(at);
         }
         state.held = state.held.filter(|(until, _)| *until >= at);
-        let hold = policy.hold(&observation.boot);
-        while state.needs.front().is_some_and(|(then, _)| *then + hold < at) {
-            state.needs.pop_front();
+        state.needs.forget_before(at.saturating_sub(policy.hold(&observation.boot)));
+        state.steady.forget_before(at.saturating_sub(policy.steady_hold(&observation.boot)));
+        if change(&observation.arrivals) == Change::Down {
+            state.steady = Highest::default();
         }
         while state.drains.front().is_some_and(|(then, _)| *then + DRAIN_WINDOW < at) {
             state.drains.pop_front();
@@ -99,7 +128,6 @@ impl State {
     }
 
     pub(super) fn recall(&self, observation: &Observation, policy: &Policy) -> Recalled {
-        let held = self.held.map_or(0, |(_, instances)| instances);
         let reserve = match policy.rule {
             Rule::Latency(_) => self.reserve.advice(),
             _ => reserve::Advice::default(),
@@ -108,9 +136,10 @@ impl State {
         let drained =
             self.drains.iter().filter(|(then, _)| *then < observation.at).map(|(_, count)| count).sum();
         Recalled {
-            largest_need: self.needs.front().map_or(0, |(_, need)| *need).max(held),
+            largest_need: self.largest_need(),
             last_work: self.last_work,
             surge_left: self.surges.left(observation.at),
+            level: self.history.level(),
             slope: self.history.slope(),
             reserve: reserve.instances,
             reserve_window: reserve.window,
@@ -119,13 +148,15 @@ impl State {
         }
     }
 
+    /// The most that was needed within the hold.
+    pub(super) fn largest_need(&self) -> u32 {
+        self.needs.get().max(self.steady.get()).max(self.held.map_or(0, |(_, instances)| instances))
+    }
+
     /// Remembers what was needed and how many are asked to go. The same at the same moment changes nothing.
-    pub(super) fn remember(&mut self, observation: &Observation, need: u32, drained: u32) {
-        let at = observation.at;
-        while self.needs.back().is_some_and(|(_, smaller)| *smaller <= need) {
-            self.needs.pop_back();
-        }
-        self.needs.push_back((at, need));
+    pub(super) fn remember(&mut self, at: Duration, terms: &[Term], drained: u32) {
+        self.needs.push(at, terms::work(terms));
+        self.steady.push(at, terms::steady(terms));
         self.drains.retain(|(then, _)| *then < at);
         if drained > 0 {
             self.drains.push_back((at, drained));

@@ -39,6 +39,11 @@ pub(super) fn work(terms: &[Term]) -> u32 {
     of_work.map(|term| term.instances).max().unwrap_or(0)
 }
 
+/// What keeps coming asks for.
+pub(super) fn steady(terms: &[Term]) -> u32 {
+    terms.iter().find(|term| term.name == latency::STEADY).map_or(0, |term| term.instances)
+}
+
 const KEEP: &str = "keep";
 const FLOOR: &str = "floor";
 

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::clock::{Micros, micros, seconds};
-use crate::decide::{FAST_WINDOW, SLOW_WINDOW};
+use crate::decide::{FAST_WINDOW, LATEST_WINDOW, SLOW_WINDOW};
 
 /// As in `load.rs`: samples are at least this far apart.
 const SAMPLE_PERIOD: Micros = 250_000;
@@ -63,6 +63,7 @@ pub(super) struct Listener {
 /// What `load.rs` says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
+    pub(super) latest: f64,
     pub(super) fast: f64,
     pub(super) slow: f64,
     pub(super) late_ratio: f64,
@@ -98,7 +99,7 @@ impl Listener {
         let then = self.before(at, micros(SLOW_WINDOW.as_secs_f64()), counters);
         let (late, completed) = (now.late - then.late, now.completed - then.completed);
         let late_ratio = if completed == 0 { 0.0 } else { late as f64 / completed as f64 };
-        Rates { fast: rate(FAST_WINDOW), slow: rate(SLOW_WINDOW), late_ratio }
+        Rates { latest: rate(LATEST_WINDOW), fast: rate(FAST_WINDOW), slow: rate(SLOW_WINDOW), late_ratio }
     }
 
     fn before(&self, at: Micros, window: Micros, counters: &Counters) -> Totals {

@@ -196,7 +196,7 @@ impl Ours {
         let rates = self.listener.rates(now, totals, &world.counters);
         self.seen.late_ratio = rates.late_ratio;
         let arrivals = &mut self.seen.arrivals;
-        (arrivals.fast, arrivals.slow) = (rates.fast, rates.slow);
+        (arrivals.latest, arrivals.fast, arrivals.slow) = (rates.latest, rates.fast, rates.slow);
         arrivals.total = self.listener.arrived(totals);
         arrivals.completed = self.listener.completed(totals);
         arrivals.late = self.listener.late(totals);

@@ -12,6 +12,8 @@ use super::{
     terms::{Term, round_up},
 };
 
+pub(super) const STEADY: &str = "steady";
+
 pub(super) fn terms(basis: Basis<'_>, rule: &Latency) -> Vec<Term> {
     let pace = Pace::of(basis, rule);
     vec![steady::term(basis, rule, &pace), deadline::term(basis, &pace), reserve(basis)]
@@ -58,7 +60,7 @@ impl Pace {
             boot_cold: seen.boot.cold.max(seen.boot.warm).as_secs_f64(),
             slow: seen.arrivals.slow,
             fast: seen.arrivals.fast,
-            expected: seen.arrivals.slow,
+            expected: recalled.level.unwrap_or(seen.arrivals.slow),
             surge_left: None,
         };
         match change(&seen.arrivals) {
@@ -66,7 +68,7 @@ impl Pace {
             Change::Down => pace.expected = pace.fast,
             // Of a surge only the share counts that will still be there when a new instance is.
             Change::Up(rate) => {
-                pace.fast = rate;
+                (pace.expected, pace.fast) = (pace.slow, rate);
                 let left = recalled.surge_left.unwrap_or_default().as_secs_f64();
                 pace.surge_left = Some(left);
                 let share = (left / pace.boot_warm.max(1e-3)).min(1.0);

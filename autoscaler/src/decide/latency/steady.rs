@@ -6,7 +6,7 @@ use super::{
         policy::Latency,
         terms::{Term, round_up},
     },
-    Pace,
+    Pace, STEADY,
 };
 
 /// The fewest instances at which more than `1 - quantile` of the images never wait longer than the
@@ -14,7 +14,7 @@ use super::{
 pub(super) fn term(basis: Basis<'_>, rule: &Latency, pace: &Pace) -> Term {
     let busy = pace.expected * pace.service_mean;
     if busy <= 0.0 {
-        return Term { name: "steady", instances: 0, formula: "nothing arrives = 0".to_owned() };
+        return Term { name: STEADY, instances: 0, formula: "nothing arrives = 0".to_owned() };
     }
     // A p95 of an exponential time is 1 + 1.65 standard deviations over its mean.
     let deviation = (pace.service_p95 / pace.service_mean - 1.0) / 1.65;
@@ -31,7 +31,7 @@ pub(super) fn term(basis: Basis<'_>, rule: &Latency, pace: &Pace) -> Term {
         pace.service_mean,
         late * 100.0
     );
-    Term { name: "steady", instances, formula }
+    Term { name: STEADY, instances, formula }
 }
 
 /// The fewest servers for `busy` of them busy on average, so that `P(wait) * tail(spare servers)` is
