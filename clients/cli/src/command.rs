@@ -8,7 +8,9 @@ use platform::{
     program::ServiceOptions,
 };
 
-use crate::{bench, classify, completions, decisions, output::ColourOptions, simulate, status, up};
+use crate::{
+    bench, classify, completions, decisions, explain, fleet, output::ColourOptions, simulate, status, up,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +19,8 @@ Examples:
   dunlin classify -o jsonl *.jpg | jq .     the same for programs
   dunlin status --watch                     the fleet, as it changes
   dunlin decisions --changed-only           why it changed
+  dunlin explain                            the latest decision, and what would have changed it
+  dunlin fleet pause --in --for 30m         stop nothing for half an hour
   dunlin bench --rate 50 --duration 30s     latency at 50 images a second
   dunlin simulate burst                     what a policy would do, and what others' would
 
@@ -45,6 +49,10 @@ pub(crate) enum Command {
     Status(status::Options),
     /// Show what the autoscaler decided and why
     Decisions(decisions::Options),
+    /// Explain one decision, and what would have changed it
+    Explain(explain::Options),
+    /// List the instances, pause scaling, change the policy, drain one
+    Fleet(fleet::Options),
     /// Measure a gateway: latency and images a second under a load
     Bench(bench::Options),
     /// Try policies beforehand: what they cost and how fast they answer on simulated loads
@@ -67,7 +75,8 @@ impl Check for Cli {
             Command::Worker(options) => options.check(problems),
             Command::Autoscaler(options) => options.check(problems),
             Command::Classify(options) => options.check(problems),
-            Command::Status(_) | Command::Completions(_) => {}
+            Command::Status(_) | Command::Explain(_) | Command::Completions(_) => {}
+            Command::Fleet(options) => options.check(problems),
             Command::Decisions(options) => options.check(problems),
             Command::Bench(options) => options.check(problems),
             Command::Simulate(options) => options.check(problems),

@@ -15,11 +15,23 @@ use crate::{
     follow::follow,
     output::{ColourOptions, Format, Output, Style},
     record::{DecisionRecord, action_words, bound_words},
-    times::{clock, rfc3339},
+    times::{clock, rfc3339, seconds, short_field},
 };
 
-const CSV_HEADER: [&str; 9] =
-    ["time", "sequence", "decision_id", "current", "need", "want", "actions", "bounds", "reason"];
+const CSV_HEADER: [&str; 12] = [
+    "time",
+    "sequence",
+    "decision_id",
+    "current",
+    "need",
+    "want",
+    "actions",
+    "bounds",
+    "reason",
+    "trigger",
+    "predicted_p95_seconds",
+    "actual_p95_seconds",
+];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -126,23 +138,36 @@ fn print(output: &mut Output, format: Format, style: Style, decision: &Decision)
 }
 
 fn header() -> String {
-    format!("{:<19}  {:>7}  {:<9}  {:<20}  REASON", "TIME (UTC)", "NUMBER", "FLEET", "ACTIONS")
+    format!(
+        "{:<19}  {:>7}  {:<9}  {:<20}  {:>8}  {:>8}  REASON",
+        "TIME (UTC)", "NUMBER", "FLEET", "ACTIONS", "P95 WILL", "P95 WAS"
+    )
 }
 
 /// Columns of fixed width, because with `--watch` the next line is not known.
 fn line(decision: &Decision, style: Style) -> String {
     let fleet = format!("{} → {}", decision.current, decision.want);
     let text = format!(
-        "{:<19}  {:>7}  {fleet:<9}  {:<20}  {}",
+        "{:<19}  {:>7}  {fleet:<9}  {:<20}  {:>8}  {:>8}  {}{}",
         clock(decision.time.as_ref()),
         decision.sequence,
         action_words(decision),
-        decision.reason
+        short_field(decision.predicted_p95.as_ref()),
+        short_field(decision.actual_p95.as_ref()),
+        decision.reason,
+        asked(decision)
     );
     if decision.actions.is_empty() { style.dim(&text) } else { text }
 }
 
-fn csv_fields(decision: &Decision) -> [String; 9] {
+/// What a person asked for, where one did: the other triggers are one word, and tell a reader nothing.
+fn asked(decision: &Decision) -> String {
+    if decision.trigger.contains(' ') { format!(" [{}]", decision.trigger) } else { String::new() }
+}
+
+fn csv_fields(decision: &Decision) -> [String; 12] {
+    let p95 =
+        |of: Option<&prost_types::Duration>| seconds(of).map_or_else(String::new, |p95| p95.to_string());
     [
         rfc3339(decision.time.as_ref()),
         decision.sequence.to_string(),
@@ -153,6 +178,9 @@ fn csv_fields(decision: &Decision) -> [String; 9] {
         action_words(decision),
         bound_words(decision),
         decision.reason.clone(),
+        decision.trigger.clone(),
+        p95(decision.predicted_p95.as_ref()),
+        p95(decision.actual_p95.as_ref()),
     ]
 }
 
@@ -170,6 +198,8 @@ mod tests {
             current: 0,
             want: 2,
             reason: "6 waiting / 5 an instance = 2".to_owned(),
+            trigger: "override by ann".to_owned(),
+            predicted_p95: Some(prost_types::Duration { seconds: 4, nanos: 0 }),
             actions: vec![launch.clone(), launch],
             time: Some(prost_types::Timestamp { seconds: 1_795_501_800, nanos: 0 }),
             ..Decision::default()
@@ -179,6 +209,8 @@ mod tests {
         assert_eq!(column(&line, "0 → 2"), column(&header(), "FLEET"));
         assert_eq!(column(&line, "launch 2"), column(&header(), "ACTIONS"));
         assert_eq!(column(&line, "6 waiting"), column(&header(), "REASON"));
+        assert_eq!(column(&line, "4.00 s"), column(&header(), "95 WILL"));
+        assert!(line.ends_with("= 2 [override by ann]"), "{line}");
         assert!(line.starts_with("2026-11-24 06:30:00        7  "), "{line}");
     }
 }

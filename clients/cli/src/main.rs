@@ -15,8 +15,12 @@ mod command;
 mod completions;
 mod connect;
 mod decisions;
+mod explain;
 mod failure;
+mod fleet;
 mod follow;
+mod instances;
+mod orders;
 mod output;
 mod record;
 mod simulate;
@@ -58,6 +62,8 @@ fn run(cli: Cli) -> Outcome {
             Command::Classify(options) => classify::run(options, colours).await,
             Command::Status(options) => status::run(options, colours).await,
             Command::Decisions(options) => decisions::run(options, colours).await,
+            Command::Explain(options) => explain::run(options, colours).await,
+            Command::Fleet(options) => fleet::run(options, colours).await,
             Command::Bench(options) => bench::run(options, colours).await,
             Command::Simulate(options) => simulate::run(&options, colours),
             Command::Completions(options) => completions::run(&options),

@@ -20,6 +20,15 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// How one thing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Document {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
 /// Whether to use colours.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct ColourOptions {

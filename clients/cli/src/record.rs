@@ -20,8 +20,13 @@ pub(crate) struct DecisionRecord {
     actions: Vec<ActionRecord>,
     policy: Option<String>,
     observation: Option<ObservationRecord>,
+    trigger: String,
     predicted_p95_seconds: Option<f64>,
     actual_p95_seconds: Option<f64>,
+    /// Set with `actual_p95_seconds`.
+    actual_late_ratio: Option<f64>,
+    predicted_clear_time: String,
+    cost_per_hour_usd: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,8 +135,12 @@ impl From<&Decision> for DecisionRecord {
                 .collect(),
             policy: decision.policy.as_ref().map(policy_words),
             observation: decision.observation.as_ref().map(ObservationRecord::from),
+            trigger: decision.trigger.clone(),
             predicted_p95_seconds: seconds(decision.predicted_p95.as_ref()),
             actual_p95_seconds: seconds(decision.actual_p95.as_ref()),
+            actual_late_ratio: decision.actual_p95.map(|_| decision.actual_late_ratio),
+            predicted_clear_time: rfc3339(decision.predicted_clear_time.as_ref()),
+            cost_per_hour_usd: decision.cost_per_hour_usd,
         }
     }
 }

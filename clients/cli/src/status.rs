@@ -11,8 +11,10 @@ use crate::{
     decisions::autoscaler,
     failure::{Failure, Outcome},
     follow::follow,
-    output::{ColourOptions, Format, Output, Style, new_table, number},
-    record::{DecisionRecord, ObservationRecord, action_words, name, policy_words},
+    instances::{self, InstanceRecord},
+    orders::{OverrideRecord, PauseRecord, override_words, pause_words},
+    output::{ColourOptions, Format, Output, Style},
+    record::{DecisionRecord, ObservationRecord, action_words, policy_words},
     times::{clock, rfc3339, seconds, short, short_field},
 };
 
@@ -103,9 +105,9 @@ impl Printer {
             text.push_str(&self.style.red(&format!("{:<10}{warning}\n", "warning")));
         }
         self.output.line(text.trim_end_matches('\n'))?;
-        if let Some(instances) = instances.filter(|instances| !instances.is_empty()) {
+        if let Some(found) = instances.filter(|instances| !instances.is_empty()) {
             self.output.line("")?;
-            self.output.table(&instance_table(instances, self.style))?;
+            self.output.table(&instances::table(found, self.style))?;
         } else if self.again && before.is_empty() {
             self.output.line("")?;
         }
@@ -117,7 +119,6 @@ impl Printer {
 fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
     let seen = status.observation.clone().unwrap_or_default();
     let (queue, fleet) = (seen.queue.unwrap_or_default(), seen.fleet.unwrap_or_default());
-    let paused = if status.paused { "; PAUSED" } else { "" };
     let follower = if status.leader { "" } else { "; not the leader" };
     let next_ready = match &status.next_ready_time {
         Some(time) => format!(", the next ready in {}", short(platform::time::until(time))),
@@ -127,15 +128,13 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         Some(age) if queue.visible > 0 => format!(" (the oldest for {})", short_field(Some(age))),
         _ => String::new(),
     };
-    let expected = match &status.predicted_p95 {
-        Some(expected) => format!("p95 {} expected; ", short_field(Some(expected))),
-        None => String::new(),
+    let p95 = |of: Option<&prost_types::Duration>, word: &str| {
+        of.map_or_else(String::new, |p95| format!("p95 {} {word}; ", short_field(Some(p95))))
     };
+    let expected = p95(status.predicted_p95.as_ref(), "expected");
+    let came = p95(status.actual_p95.as_ref(), "in the last minute");
     let mut lines = vec![
-        (
-            "policy",
-            format!("{}{paused}{follower}", status.policy.as_ref().map_or_else(String::new, policy_words)),
-        ),
+        ("policy", format!("{}{follower}", status.policy.as_ref().map_or_else(String::new, policy_words))),
         (
             "fleet",
             format!(
@@ -165,8 +164,16 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
                 short_field(seen.service_p95.as_ref())
             ),
         ),
-        ("answers", format!("{expected}{:.1} % of the last minute's late", seen.late_ratio * 100.0)),
+        ("answers", format!("{came}{expected}{:.1} % of the last minute's late", seen.late_ratio * 100.0)),
     ];
+    if let Some(pause) = &status.pause_in_force {
+        lines.push(("PAUSED", pause_words(pause)));
+    } else if status.paused {
+        lines.push(("PAUSED", "by an operator".to_owned()));
+    }
+    if let Some(asked) = &status.override_in_force {
+        lines.push(("OVERRIDE", override_words(asked)));
+    }
     if status.cost_per_hour_usd > 0.0 {
         lines.push(("cost", format!("{:.2} USD an hour", status.cost_per_hour_usd)));
     }
@@ -175,20 +182,6 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         lines.push(("changed", format!("{} UTC: {actions}: {}", clock(change.time.as_ref()), change.reason)));
     }
     lines
-}
-
-fn instance_table(instances: &[Instance], style: Style) -> comfy_table::Table {
-    let mut table = new_table(style, &["INSTANCE", "STATE", "SINCE (UTC)", "BUSY", "SLOTS"]);
-    for instance in instances {
-        table.add_row([
-            comfy_table::Cell::new(&instance.instance_id),
-            comfy_table::Cell::new(name(instance.state().as_str_name(), "INSTANCE_STATE_")),
-            comfy_table::Cell::new(clock(instance.state_time.as_ref())),
-            number(instance.busy_slots),
-            number(instance.slots),
-        ]);
-    }
-    table
 }
 
 fn csv_fields(status: &GetStatusResponse) -> [String; 9] {
@@ -210,10 +203,14 @@ fn csv_fields(status: &GetStatusResponse) -> [String; 9] {
 struct StatusRecord {
     policy: Option<String>,
     want: u32,
+    policy_version: u64,
     paused: bool,
+    pause_in_force: Option<PauseRecord>,
+    override_in_force: Option<OverrideRecord>,
     leader: bool,
     observation: Option<ObservationRecord>,
     predicted_p95_seconds: Option<f64>,
+    actual_p95_seconds: Option<f64>,
     next_ready_time: String,
     cost_per_hour_usd: f64,
     last_change: Option<DecisionRecord>,
@@ -222,45 +219,24 @@ struct StatusRecord {
     instances: Option<Vec<InstanceRecord>>,
 }
 
-#[derive(Debug, Serialize)]
-struct InstanceRecord {
-    instance_id: String,
-    state: String,
-    state_time: String,
-    slots: u32,
-    busy_slots: u32,
-    heartbeat_time: String,
-    decision_id: String,
-}
-
 impl StatusRecord {
     fn new(status: &GetStatusResponse, instances: Option<&[Instance]>) -> Self {
         Self {
             policy: status.policy.as_ref().map(policy_words),
             want: status.want,
+            policy_version: status.policy.as_ref().map_or(0, |policy| policy.version),
             paused: status.paused,
+            pause_in_force: status.pause_in_force.as_ref().map(PauseRecord::from),
+            override_in_force: status.override_in_force.as_ref().map(OverrideRecord::from),
             leader: status.leader,
             observation: status.observation.as_ref().map(ObservationRecord::from),
             predicted_p95_seconds: seconds(status.predicted_p95.as_ref()),
+            actual_p95_seconds: seconds(status.actual_p95.as_ref()),
             next_ready_time: rfc3339(status.next_ready_time.as_ref()),
             cost_per_hour_usd: status.cost_per_hour_usd,
             last_change: status.last_change.as_ref().map(DecisionRecord::from),
             warnings: status.warnings.clone(),
             instances: instances.map(|instances| instances.iter().map(InstanceRecord::from).collect()),
-        }
-    }
-}
-
-impl From<&Instance> for InstanceRecord {
-    fn from(instance: &Instance) -> Self {
-        Self {
-            instance_id: instance.instance_id.clone(),
-            state: name(instance.state().as_str_name(), "INSTANCE_STATE_"),
-            state_time: rfc3339(instance.state_time.as_ref()),
-            slots: instance.slots,
-            busy_slots: instance.busy_slots,
-            heartbeat_time: rfc3339(instance.heartbeat_time.as_ref()),
-            decision_id: instance.decision_id.clone(),
         }
     }
 }

@@ -46,6 +46,10 @@ fn server_that_is_not_there_is_69_and_says_how_to_start_one() {
     check(&["status", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
     check(&["status", "--watch", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
     check(&["decisions", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
+    check(&["explain", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
+    check(&["fleet", "list", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
+    check(&["fleet", "pause", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
+    check(&["fleet", "set", "--max", "3", "--autoscaler", &nobody], "DUNLIN_AUTOSCALER");
 }
 
 #[test]
