@@ -140,7 +140,7 @@ fn print(output: &mut Output, format: Format, style: Style, decision: &Decision)
 fn header() -> String {
     format!(
         "{:<19}  {:>7}  {:<9}  {:<20}  {:>8}  {:>8}  REASON",
-        "TIME (UTC)", "NUMBER", "FLEET", "ACTIONS", "P95 WILL", "P95 WAS"
+        "TIME (UTC)", "NUMBER", "FLEET", "ACTIONS", "P95 PLAN", "P95 REAL"
     )
 }
 
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(column(&line, "0 → 2"), column(&header(), "FLEET"));
         assert_eq!(column(&line, "launch 2"), column(&header(), "ACTIONS"));
         assert_eq!(column(&line, "6 waiting"), column(&header(), "REASON"));
-        assert_eq!(column(&line, "4.00 s"), column(&header(), "95 WILL"));
+        assert_eq!(column(&line, "4.00 s").map(|at| at + 6), column(&header(), "P95 PLAN").map(|at| at + 8));
         assert!(line.ends_with("= 2 [override by ann]"), "{line}");
         assert!(line.starts_with("2026-11-24 06:30:00        7  "), "{line}");
     }
