@@ -8,6 +8,7 @@ mod command;
 mod controller;
 pub mod decide;
 mod decision_log;
+mod explain;
 pub mod fleet;
 mod history;
 mod latencies;
@@ -55,7 +56,7 @@ use crate::{
         simcloud::SimCloud,
     },
     leader::Lease,
-    service::{AutoscalerApi, ControlApi, KedaApi},
+    service::{AutoscalerApi, ControlApi, Desk, KedaApi},
     shared::{Shared, SharedParts},
 };
 pub use fleet::adopt;
@@ -146,7 +147,7 @@ impl Autoscaler {
             stop: server.stop.clone(),
         }));
         let (router, health) = Grpc::new()
-            .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared))))
+            .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared), Desk::default())))
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
             .with(ExternalScalerServer::new(KedaApi(Arc::clone(&shared))))
             .into_router()

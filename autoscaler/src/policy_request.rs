@@ -36,24 +36,7 @@ impl PolicyDefaults {
 /// Reads the policy in the field `field` of a request. Its version is not read: whoever sets it gives it one.
 pub fn read(field: &str, policy: &v1::Policy, defaults: &PolicyDefaults) -> Result<Policy> {
     let name = |part: &str| format!("{field}.{part}");
-    let duration = |part: &str, value: Option<&prost_types::Duration>| match value {
-        None => Ok(None),
-        Some(value) => platform::time::from_proto(Some(value))
-            .map(Some)
-            .ok_or_else(|| Error::invalid(name(part), "must not be negative")),
-    };
-    let rule = rule(policy, name, duration)?;
-    let read = Policy {
-        stale_after: duration("stale_after", policy.stale_after.as_ref())?
-            .unwrap_or_else(|| defaults.stale_after(&rule)),
-        rule,
-        min_instances: policy.min_instances,
-        max_instances: policy.max_instances,
-        hold: duration("scale_in_hold", policy.scale_in_hold.as_ref())?,
-        keep: duration("keep", policy.keep.as_ref())?.unwrap_or(defaults.keep),
-        floors: policy.floors.iter().map(|one| floor(one, name)).collect::<Result<_>>()?,
-        version: 0,
-    };
+    let read = Policy { version: 0, ..parse(field, policy, defaults)? };
     check_count(&name("max_instances"), read.max_instances)?;
     if read.max_instances == 0 {
         return Err(Error::invalid(name("max_instances"), "must be at least 1"));
@@ -62,6 +45,29 @@ pub fn read(field: &str, policy: &v1::Policy, defaults: &PolicyDefaults) -> Resu
         Some((part, sentence)) => Err(Error::invalid(name(part), sentence)),
         None => Ok(read),
     }
+}
+
+/// The same without asking whether it makes sense: for one that was in force.
+pub fn parse(field: &str, policy: &v1::Policy, defaults: &PolicyDefaults) -> Result<Policy> {
+    let name = |part: &str| format!("{field}.{part}");
+    let duration = |part: &str, value: Option<&prost_types::Duration>| match value {
+        None => Ok(None),
+        Some(value) => platform::time::from_proto(Some(value))
+            .map(Some)
+            .ok_or_else(|| Error::invalid(name(part), "must not be negative")),
+    };
+    let rule = rule(policy, name, duration)?;
+    Ok(Policy {
+        stale_after: duration("stale_after", policy.stale_after.as_ref())?
+            .unwrap_or_else(|| defaults.stale_after(&rule)),
+        rule,
+        min_instances: policy.min_instances,
+        max_instances: policy.max_instances,
+        hold: duration("scale_in_hold", policy.scale_in_hold.as_ref())?,
+        keep: duration("keep", policy.keep.as_ref())?.unwrap_or(defaults.keep),
+        floors: policy.floors.iter().map(|one| floor(one, name)).collect::<Result<_>>()?,
+        version: policy.version,
+    })
 }
 
 pub fn check_count(field: &str, instances: u32) -> Result<()> {

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use proto::v1;
 
+mod read_back;
+#[cfg(test)]
+mod tests;
+
+pub use read_back::{Record, read_back};
+
 use crate::{
     clock::timestamp,
     decide::{
-        Action, ActionKind, Bound, BoundKind, Census, Decision, Floor, InstanceState, Observation, Policy,
-        Rule,
+        Action, ActionKind, Bound, BoundKind, Census, Decision, Due, Floor, InstanceState, Observation,
+        Override, Paused, Policy, Recalled, Rule,
     },
 };
 
@@ -54,7 +60,12 @@ fn floor(floor: &Floor) -> v1::ScheduleFloor {
 }
 
 pub fn observation(observation: &Observation) -> v1::Observation {
-    let (queue, census) = (&observation.queue, Census::of(observation));
+    observation_of(observation, &Census::of(observation))
+}
+
+/// With the instances counted already.
+fn observation_of(observation: &Observation, census: &Census) -> v1::Observation {
+    let Observation { queue, arrivals, supply, .. } = observation;
     v1::Observation {
         time: Some(timestamp(observation.at)),
         queue: Some(v1::QueueObservation {
@@ -70,20 +81,67 @@ pub fn observation(observation: &Observation) -> v1::Observation {
             starting: census.starting,
             draining: census.draining,
             stopped: census.stopped,
-            start_tokens: observation.supply.start_tokens,
-            start_tokens_per_second: observation.supply.start_tokens_per_second,
-            ..v1::FleetObservation::default()
+            start_tokens: supply.start_tokens,
+            start_tokens_per_second: supply.start_tokens_per_second,
+            not_owned: census.not_owned,
+            paid: census.paid,
+            starting_groups: census.arrivals.iter().map(starting_group).collect(),
+            launchable: supply.launchable,
+            paid_min: duration(supply.paid_min),
         }),
-        arrivals_per_second_fast: observation.arrivals.fast,
-        arrivals_per_second_slow: observation.arrivals.slow,
-        arrivals_per_second_latest: observation.arrivals.latest,
+        arrivals_per_second_fast: arrivals.fast,
+        arrivals_per_second_slow: arrivals.slow,
+        arrivals_per_second_latest: arrivals.latest,
         service_mean: duration(observation.service.mean),
         service_p95: duration(observation.service.p95),
         boot_warm_p50: duration(observation.boot.warm),
         boot_cold_p50: duration(observation.boot.cold),
         late_ratio: observation.late_ratio,
         paused: observation.paused.scale_in || observation.paused.scale_out,
-        ..v1::Observation::default()
+        pause_in_force: (observation.paused != Paused::default()).then(|| pause(&observation.paused)),
+        override_in_force: observation.asked.as_ref().map(limits),
+        service_slots: observation.service.slots,
+        arrived_total: arrivals.total,
+        completed_total: arrivals.completed,
+        late_total: arrivals.late,
+    }
+}
+
+fn starting_group(due: &Due) -> v1::StartingGroup {
+    v1::StartingGroup { ready_in: duration(due.ready_in), count: due.count }
+}
+
+/// Who said so is for those who know it.
+fn pause(paused: &Paused) -> v1::PauseInForce {
+    v1::PauseInForce {
+        scale_out: paused.scale_out,
+        scale_in: paused.scale_in,
+        until: paused.until.map(timestamp),
+        ..v1::PauseInForce::default()
+    }
+}
+
+fn limits(asked: &Override) -> v1::OverrideInForce {
+    v1::OverrideInForce {
+        min_instances: asked.min,
+        max_instances: asked.max,
+        instances: asked.instances,
+        until: Some(timestamp(asked.until)),
+        ..v1::OverrideInForce::default()
+    }
+}
+
+fn recollection(recalled: &Recalled) -> v1::Recollection {
+    v1::Recollection {
+        largest_need: recalled.largest_need,
+        last_work_time: recalled.last_work.map(timestamp),
+        surge_left: recalled.surge_left.and_then(duration),
+        arrivals_slope: recalled.slope,
+        arrivals_level: recalled.level,
+        reserve: recalled.reserve,
+        reserve_window: duration(recalled.reserve_window),
+        reserve_quantile: recalled.reserve_quantile,
+        drained: recalled.drained,
     }
 }
 
@@ -102,7 +160,7 @@ pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: B
         sequence: 0,
         time: Some(timestamp(seen.at)),
         policy: Some(policy(by.policy)),
-        observation: Some(observation(seen)),
+        observation: Some(observation_of(seen, &decided.census)),
         terms: decided
             .terms
             .iter()
@@ -118,14 +176,16 @@ pub fn decision(decision_id: &str, decided: &Decision, seen: &Observation, by: B
         current: decided.current,
         actions: decided.actions.iter().enumerate().map(|(at, one)| action(decision_id, at, one)).collect(),
         reason: decided.reason.clone(),
-        predicted_p95: None,
+        predicted_p95: decided.prediction.p95.and_then(duration),
+        predicted_clear_time: decided.prediction.clear_in.map(|clear_in| timestamp(seen.at + clear_in)),
         actual_p95: None,
         leader_epoch: by.leader_epoch,
+        recollection: Some(recollection(&decided.recalled)),
         ..v1::Decision::default()
     }
 }
 
-fn bound(bound: &Bound) -> v1::Bound {
+pub fn bound(bound: &Bound) -> v1::Bound {
     let kind = match bound.kind {
         BoundKind::Hold => v1::BoundKind::Hold,
         BoundKind::Stale => v1::BoundKind::Stale,

@@ -7,8 +7,8 @@ use platform::{Error, Kind};
 use proto::{
     internal::v1::{GatewaySessionRequest, WorkerHello, worker_session_request::Event},
     v1::{
-        ExplainDecisionRequest, GetDecisionRequest, InstanceState, ListDecisionsRequest, PauseRequest,
-        WatchDecisionsRequest, WatchStatusRequest,
+        GetDecisionRequest, InstanceState, ListDecisionsRequest, PauseRequest, WatchDecisionsRequest,
+        WatchStatusRequest,
     },
 };
 use tokio::time::{Instant, timeout};
@@ -153,7 +153,6 @@ async fn wrong_requests_name_the_field() {
     let missing = Error::from(api.get_decision(request).await.unwrap_err());
     assert_eq!((missing.kind(), missing.resource().unwrap().name.as_str()), (Kind::DecisionNotFound, "01J"));
     check(api.pause(PauseRequest::default()).await.map(drop), Kind::InvalidRequest, "scale_out");
-    check(api.explain_decision(ExplainDecisionRequest::default()).await.map(drop), Kind::Unimplemented, "");
     world.stop().await;
 }
 

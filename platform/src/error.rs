@@ -27,6 +27,8 @@ pub enum Kind {
     JobNotFound,
     ObjectNotFound,
     DecisionNotFound,
+    /// What is kept of it is not enough: an older version wrote it.
+    RecordIncomplete,
     InstanceNotFound,
     /// It is there, and what was asked cannot be done to it as it is.
     InstanceNotReady,
@@ -62,7 +64,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::InvalidRequest,
         Self::ImageEmpty,
         Self::ImageTooLarge,
@@ -75,6 +77,7 @@ impl Kind {
         Self::JobNotFound,
         Self::ObjectNotFound,
         Self::DecisionNotFound,
+        Self::RecordIncomplete,
         Self::InstanceNotFound,
         Self::InstanceNotReady,
         Self::ApiKeyInvalid,
@@ -144,6 +147,7 @@ impl Kind {
             Self::JobNotFound => ("JOB_NOT_FOUND", Code::NotFound, 404),
             Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, 404),
             Self::DecisionNotFound => ("DECISION_NOT_FOUND", Code::NotFound, 404),
+            Self::RecordIncomplete => ("RECORD_INCOMPLETE", Code::FailedPrecondition, 409),
             Self::InstanceNotFound => ("INSTANCE_NOT_FOUND", Code::NotFound, 404),
             Self::InstanceNotReady => ("INSTANCE_NOT_READY", Code::FailedPrecondition, 409),
             Self::ApiKeyInvalid => ("API_KEY_INVALID", Code::Unauthenticated, 401),

@@ -4,22 +4,33 @@ use std::{sync::Arc, time::Duration};
 
 use platform::{Error, Kind, Result};
 use proto::v1::{self, Decision, autoscaler_service_server::AutoscalerService};
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tonic::{Request, Response, Status};
 
-use super::stream::{Answers, Step, answers};
-use crate::{
-    clock::since_epoch,
-    shared::{Shared, View},
+use super::{
+    stream::{Answers, answers},
+    watch::{DecisionWatch, StatusWatch, is_asked_for},
 };
+use crate::{clock::since_epoch, explain::explain, shared::Shared};
 
-/// A watcher of the status hears from us at least this often.
-const STATUS_PERIOD: Duration = Duration::from_secs(5);
+/// An explanation asks the decision function some hundred times, which takes milliseconds; more of them at once wait.
+const EXPLANATIONS_MAX: usize = 2;
 
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 1000;
 
-pub struct AutoscalerApi(pub Arc<Shared>);
+pub struct AutoscalerApi(pub Arc<Shared>, pub Desk);
+
+/// Work for callers that takes the processor, and how much of it may go on at once.
+pub struct Desk {
+    explanations: Semaphore,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { explanations: Semaphore::new(EXPLANATIONS_MAX) }
+    }
+}
 
 #[tonic::async_trait]
 impl AutoscalerService for AutoscalerApi {
@@ -38,10 +49,7 @@ impl AutoscalerService for AutoscalerApi {
         &self,
         _: Request<v1::WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
-        let mut view = self.0.view.subscribe();
-        // What is there now is the first answer.
-        view.mark_changed();
-        Ok(Response::new(answers(StatusWatch { shared: Arc::clone(&self.0), view })))
+        Ok(Response::new(answers(StatusWatch::new(&self.0))))
     }
 
     async fn list_decisions(
@@ -59,10 +67,7 @@ impl AutoscalerService for AutoscalerApi {
         if decision_id.is_empty() {
             return Err(Error::invalid("decision_id", "must be set; ListDecisions has the ids").into());
         }
-        let decision = self.0.log.get(&decision_id).ok_or_else(|| {
-            Error::new(Kind::DecisionNotFound, format!("no decision {decision_id:?}, or no longer kept"))
-                .with_resource("dunlin.v1.Decision", &decision_id)
-        })?;
+        let decision = self.decision(&decision_id)?;
         Ok(Response::new(v1::GetDecisionResponse { decision: Some((*decision).clone()) }))
     }
 
@@ -70,15 +75,7 @@ impl AutoscalerService for AutoscalerApi {
         &self,
         request: Request<v1::WatchDecisionsRequest>,
     ) -> Result<Response<Self::WatchDecisionsStream>, Status> {
-        let v1::WatchDecisionsRequest { after_sequence, changed_only } = request.into_inner();
-        let latest = self.0.log.latest();
-        let newest = *latest.borrow();
-        if after_sequence > newest {
-            let sentence = format!("{after_sequence} is after the latest decision, {newest}");
-            return Err(Error::invalid("after_sequence", sentence).into());
-        }
-        let after = if after_sequence == 0 { newest } else { after_sequence };
-        let watch = DecisionWatch { shared: Arc::clone(&self.0), latest, after, changed_only };
+        let watch = DecisionWatch::new(&self.0, request.into_inner())?;
         Ok(Response::new(answers(watch)))
     }
 
@@ -92,9 +89,17 @@ impl AutoscalerService for AutoscalerApi {
 
     async fn explain_decision(
         &self,
-        _: Request<v1::ExplainDecisionRequest>,
+        request: Request<v1::ExplainDecisionRequest>,
     ) -> Result<Response<v1::ExplainDecisionResponse>, Status> {
-        not_yet("ExplainDecision is not served; GetDecision has the terms, the bounds and the reason")
+        let decision = match request.into_inner().decision_id.as_str() {
+            "" => self.0.log.last().ok_or_else(|| {
+                Error::new(Kind::DecisionNotFound, "nothing was decided yet; ask again in a moment")
+            })?,
+            decision_id => self.decision(decision_id)?,
+        };
+        let _turn = self.1.explanations.acquire().await.map_err(Error::internal)?;
+        let explained = spawn_blocking(move || explain(&decision)).await.map_err(Error::internal)?;
+        Ok(Response::new(explained?))
     }
 
     async fn simulate(
@@ -142,6 +147,13 @@ fn not_yet<T>(sentence: &str) -> Result<T, Status> {
 }
 
 impl AutoscalerApi {
+    fn decision(&self, decision_id: &str) -> Result<Arc<Decision>> {
+        self.0.log.get(decision_id).ok_or_else(|| {
+            Error::new(Kind::DecisionNotFound, format!("no decision {decision_id:?}, or no longer kept"))
+                .with_resource("dunlin.v1.Decision", decision_id)
+        })
+    }
+
     fn page(&self, request: &v1::ListDecisionsRequest) -> Result<v1::ListDecisionsResponse> {
         let size = match usize::try_from(request.page_size) {
             Ok(0) => PAGE_DEFAULT,
@@ -179,57 +191,4 @@ impl AutoscalerApi {
 fn time(field: &str, time: Option<&prost_types::Timestamp>) -> Result<Option<Duration>> {
     let read = |time| since_epoch(time).ok_or_else(|| Error::invalid(field, "is not a time after 1970"));
     time.map(read).transpose()
-}
-
-fn is_asked_for(decision: &Decision, changed_only: bool) -> bool {
-    !changed_only || !decision.actions.is_empty()
-}
-
-struct StatusWatch {
-    shared: Arc<Shared>,
-    view: watch::Receiver<View>,
-}
-
-impl Step for StatusWatch {
-    type Answer = v1::WatchStatusResponse;
-
-    async fn step(&mut self) -> Result<Option<v1::WatchStatusResponse>> {
-        tokio::select! {
-            // Changed or not: after the period it is said again.
-            _ = timeout(STATUS_PERIOD, self.view.changed()) => {}
-            () = self.shared.stop.cancelled() => return Ok(None),
-        }
-        let status = self.view.borrow_and_update().status.clone();
-        Ok(Some(v1::WatchStatusResponse { status: Some(status) }))
-    }
-}
-
-struct DecisionWatch {
-    shared: Arc<Shared>,
-    latest: watch::Receiver<u64>,
-    /// Sequence of the last one looked at.
-    after: u64,
-    changed_only: bool,
-}
-
-impl Step for DecisionWatch {
-    type Answer = v1::WatchDecisionsResponse;
-
-    async fn step(&mut self) -> Result<Option<v1::WatchDecisionsResponse>> {
-        loop {
-            self.latest.borrow_and_update();
-            while let Some(decision) = self.shared.log.next_after(self.after) {
-                self.after = decision.sequence;
-                if is_asked_for(&decision, self.changed_only) {
-                    return Ok(Some(v1::WatchDecisionsResponse { decision: Some((*decision).clone()) }));
-                }
-            }
-            tokio::select! {
-                changed = self.latest.changed() => if changed.is_err() {
-                    return Ok(None);
-                },
-                () = self.shared.stop.cancelled() => return Ok(None),
-            }
-        }
-    }
 }

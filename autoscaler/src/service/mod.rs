@@ -5,7 +5,8 @@ mod commands;
 mod control;
 mod keda;
 mod stream;
+mod watch;
 
-pub use autoscaler::AutoscalerApi;
+pub use autoscaler::{AutoscalerApi, Desk};
 pub use control::ControlApi;
 pub use keda::KedaApi;

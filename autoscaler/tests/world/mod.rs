@@ -12,7 +12,7 @@ use autoscaler::{Autoscaler, Options};
 use platform::shutdown::Shutdown;
 use proto::{
     internal::v1::{
-        Drained, GatewaySessionRequest, GatewaySessionResponse, WorkerHeartbeat, WorkerHello,
+        Drained, GatewaySessionRequest, GatewaySessionResponse, LatencyCount, WorkerHeartbeat, WorkerHello,
         WorkerSessionRequest, WorkerSessionResponse, control_service_client::ControlServiceClient,
         worker_session_request, worker_session_response,
     },
@@ -170,6 +170,11 @@ impl FakeGateway {
 
     pub fn waiting(&self, waiting: u64) {
         self.report.lock().unwrap().waiting = waiting;
+    }
+
+    /// Answers so far, by how long they took.
+    pub fn answered(&self, latencies: Vec<LatencyCount>) {
+        self.report.lock().unwrap().latencies = latencies;
     }
 
     pub fn calls(&self, calls: Vec<v1::CloudCalls>) {
