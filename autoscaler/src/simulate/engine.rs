@@ -1,7 +1,7 @@
 //! The event loop: arrivals, completions and timers in the order of their times.
 
 use super::{
-    Player, RunOptions,
+    Look, Player, RunOptions,
     arrivals::Generator,
     clock::{Micros, NEVER, micros, seconds},
     ours::Ours,
@@ -29,6 +29,8 @@ pub(super) struct Engine<'a> {
     service_stream: Stream,
     next_arrival: Micros,
     last_arrival: Micros,
+    /// When it is over, once that is known.
+    ends_at: Micros,
     deciders: Deciders,
     timeline: Option<Timeline>,
 }
@@ -77,6 +79,7 @@ impl<'a> Engine<'a> {
             service: LogNormal::new(scenario.service.mean, scenario.service.variation),
             service_stream: Stream::new(&scenario.name, seed, Purpose::Service),
             last_arrival: 0,
+            ends_at: NEVER,
             world,
             deciders,
             timeline,
@@ -84,31 +87,54 @@ impl<'a> Engine<'a> {
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        let mut ends_at = NEVER;
-        loop {
-            let (completion, timer) = (self.world.work.next_completion(), self.world.next_timer());
-            let now = self.next_arrival.min(completion).min(timer);
-            if self.next_arrival == NEVER {
-                if ends_at == NEVER {
-                    ends_at = self.end(now);
-                }
-                if ends_at != NEVER && (!self.world.is_running() || now > ends_at) {
-                    break;
-                }
-            }
-            if self.world.counters.is_due(now) {
-                let totals = self.world.totals();
-                self.world.counters.sample(now, totals);
-            }
-            self.world.now = now;
-            if now == self.next_arrival {
-                self.arrive();
-            } else if now == completion {
-                self.complete();
-            } else if let Some(timer) = self.world.take_timer() {
-                self.on_timer(timer);
+        while self.step() {}
+        self.end_run()
+    }
+
+    /// Shows each decision of ours, and stops when whoever looks on has seen enough.
+    pub(super) fn run_shown(mut self, look: &mut Look<'_>) -> Option<Outcome> {
+        if let Deciders::Ours(deciders) = &mut self.deciders {
+            deciders[0].shows = true;
+        }
+        while self.step() {
+            if let Deciders::Ours(deciders) = &mut self.deciders
+                && let Some((decision, seen)) = deciders[0].take_shown()
+                && look(&decision, seen).is_break()
+            {
+                return None;
             }
         }
+        Some(self.end_run())
+    }
+
+    /// Does what comes next; false when there is nothing.
+    fn step(&mut self) -> bool {
+        let (completion, timer) = (self.world.work.next_completion(), self.world.next_timer());
+        let now = self.next_arrival.min(completion).min(timer);
+        if self.next_arrival == NEVER {
+            if self.ends_at == NEVER {
+                self.ends_at = self.end(now);
+            }
+            if self.ends_at != NEVER && (!self.world.is_running() || now > self.ends_at) {
+                return false;
+            }
+        }
+        if self.world.counters.is_due(now) {
+            let totals = self.world.totals();
+            self.world.counters.sample(now, totals);
+        }
+        self.world.now = now;
+        if now == self.next_arrival {
+            self.arrive();
+        } else if now == completion {
+            self.complete();
+        } else if let Some(timer) = self.world.take_timer() {
+            self.on_timer(timer);
+        }
+        true
+    }
+
+    fn end_run(mut self) -> Outcome {
         self.world.pay_the_rest();
         self.outcome()
     }

@@ -30,11 +30,12 @@ mod world;
 
 use std::{
     num::NonZeroUsize,
+    ops::ControlFlow,
     sync::atomic::{AtomicUsize, Ordering},
     thread::ScopedJoinHandle,
 };
 
-use crate::decide::Policy;
+use crate::decide::{Decision, Observation, Policy};
 pub use arrivals::{Arrivals, Rate};
 pub use contender::{Contender, HOLD_MAX, OURS, QUANTILE, policy};
 pub use frontier::{Comparison, Extent, compare};
@@ -112,6 +113,14 @@ pub struct RunOptions {
 /// One run from the first arrival until everything is stopped.
 pub fn run(scenario: &Scenario, player: Player, seed: u64, options: RunOptions) -> Outcome {
     engine::Engine::new(scenario, player, seed, options).run()
+}
+
+/// Is shown each decision of ours and what it was made from; a break ends the run.
+pub type Look<'a> = dyn FnMut(&Decision, &Observation) -> ControlFlow<()> + 'a;
+
+/// One run of ours that somebody looks on; `None` when it was ended before its end.
+pub fn run_shown(scenario: &Scenario, policy: Policy, seed: u64, look: &mut Look<'_>) -> Option<Outcome> {
+    engine::Engine::new(scenario, Player::Ours(policy), seed, RunOptions::default()).run_shown(look)
 }
 
 /// A run for each seed, on so many threads; the outcomes are in the order of the seeds.

@@ -11,7 +11,7 @@ use super::{
     tally::quantile,
     world::{Phase, Timer, World},
 };
-use crate::decide::{Action, ActionKind, Observation, Policy, Prediction, State, decide};
+use crate::decide::{Action, ActionKind, Decision, Observation, Policy, Prediction, State, decide};
 
 /// Between two looks without an event.
 const TICK: Micros = 2_000_000;
@@ -46,6 +46,9 @@ pub(super) struct Ours {
     stored: (Micros, State),
     delayed: Vec<Action>,
     pub(super) want: u32,
+    /// Whether the last decision is kept for somebody who looks on.
+    pub(super) shows: bool,
+    shown: Option<Decision>,
     grades: Grades,
 }
 
@@ -76,6 +79,8 @@ impl Ours {
             stored: (0, State::default()),
             delayed: Vec::new(),
             want: 0,
+            shows: false,
+            shown: None,
             grades: Grades::default(),
         }
     }
@@ -100,6 +105,8 @@ impl Ours {
             stored: (0, State::default()),
             delayed: Vec::new(),
             want: 0,
+            shows: false,
+            shown: None,
             grades: Grades::default(),
         }
     }
@@ -160,6 +167,7 @@ impl Ours {
             self.stored = (world.now, self.state.clone());
         }
         self.grades.see(world, decision.prediction);
+        self.shown = self.shows.then(|| decision.clone());
         world.tally.actions += u64::from(decision.actions.iter().any(|action| action.kind.capacity() != 0));
         if self.active_until.is_some() {
             self.delayed.extend(decision.actions);
@@ -167,6 +175,11 @@ impl Ours {
         } else {
             self.act(world, &decision.actions);
         }
+    }
+
+    /// What was decided since it was last taken, and what it was decided from.
+    pub(super) fn take_shown(&mut self) -> Option<(Decision, &Observation)> {
+        Some((self.shown.take()?, &self.seen))
     }
 
     pub(super) fn act_delayed(&mut self, world: &mut World<'_>) {

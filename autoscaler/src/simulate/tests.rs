@@ -248,3 +248,20 @@ fn recorded_load_is_run_again() {
     let outcome = ours(&scenario, 1);
     assert_eq!((outcome.requests, outcome.answered), (45, 45));
 }
+
+#[test]
+fn run_that_is_looked_at_comes_out_the_same_and_can_be_ended() {
+    use std::ops::ControlFlow;
+    let scenario = super::find("burst").unwrap();
+    let policy = super::policy(crate::decide::Rule::Fixed(crate::decide::Fixed { instances: 5 }));
+    let outcome = run(&scenario, Player::Ours(policy.clone()), 3, RunOptions::default());
+    let mut decisions = 0;
+    let shown = super::run_shown(&scenario, policy.clone(), 3, &mut |decision, seen| {
+        decisions += 1;
+        assert!(decision.want <= 5 && seen.queue.visible <= 100);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(shown, Some(outcome));
+    assert!(decisions > 10, "{decisions}");
+    assert_eq!(super::run_shown(&scenario, policy, 3, &mut |_, _| ControlFlow::Break(())), None);
+}
