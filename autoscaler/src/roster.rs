@@ -1,6 +1,9 @@
 //! The instances as the decision sees them: what the fleet lists, joined with what the workers say.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proto::v1;
 
@@ -22,6 +25,10 @@ const PROVED_AFTER: Duration = Duration::from_secs(10);
 
 /// A worker that has not registered by then is not coming; or by twice the slowest boot, where that is longer.
 const BOOT_LIMIT_MIN: Duration = Duration::from_secs(60);
+
+/// A worker that was to go, and has not been heard of for more than three of its heartbeats, is not waited for. What it may
+/// hold comes back to the queue. So long after that the fleet has been listed again, and still has its machine.
+const LEAVING_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub struct Roster {
@@ -58,6 +65,8 @@ struct Row {
     inherited: bool,
     /// We started it, and its worker never came.
     boot_failed: bool,
+    /// It was to go when its worker fell silent: nobody waits for it.
+    was_leaving: bool,
     /// Launched new, so that its boot takes as long as a new one's.
     cold: bool,
     /// How long it took from the start to its worker, once both were seen.
@@ -168,10 +177,16 @@ impl Roster {
             owned: row.owned,
             cold: row.cold,
             paid_until: self.paid_until(row),
-            given_up: row.state == InstanceState::Lost
-                && (row.boot_failed || self.updated.saturating_sub(row.since) >= self.options.orphan_after),
+            given_up: row.state == InstanceState::Lost && (row.boot_failed || self.is_over(row)),
         };
         self.rows.iter().map(instance).collect()
+    }
+
+    /// Whether a lost worker has been waited for long enough.
+    fn is_over(&self, row: &Row) -> bool {
+        let limit = self.options.orphan_after;
+        let limit = if row.was_leaving { limit.min(LEAVING_LIMIT) } else { limit };
+        self.updated.saturating_sub(row.since) >= limit
     }
 
     pub fn state_of(&self, instance_id: &str) -> Option<InstanceState> {
@@ -235,9 +250,8 @@ impl Roster {
 
     /// Instances that the fleet does not have any more: ended, by us or not.
     fn gone(&mut self, machines: &[Machine], members: &mut Members) -> Vec<Change> {
-        let is_gone = |instance_id: &String, row: &Row| {
-            row.owned && !machines.iter().any(|machine| machine.instance_id == *instance_id)
-        };
+        let listed: BTreeSet<_> = machines.iter().map(|machine| &machine.instance_id).collect();
+        let is_gone = |instance_id: &String, row: &Row| row.owned && !listed.contains(instance_id);
         let mut changes = Vec::new();
         self.rows.retain(|instance_id, row| {
             if !is_gone(instance_id, row) {
@@ -258,11 +272,10 @@ impl Roster {
 
     /// Workers that somebody else started: capacity, as long as they are heard.
     fn others(&mut self, at: Duration, machines: &[Machine], members: &mut Members) {
-        let listed =
-            |instance_id: &String| machines.iter().any(|machine| machine.instance_id == *instance_id);
+        let listed: BTreeSet<_> = machines.iter().map(|machine| &machine.instance_id).collect();
         let mut gone = Vec::new();
         self.rows.retain(|instance_id, row| row.owned || members.get(instance_id).is_some());
-        for (instance_id, member) in members.iter().filter(|(instance_id, _)| !listed(instance_id)) {
+        for (instance_id, member) in members.iter().filter(|(instance_id, _)| !listed.contains(instance_id)) {
             if is_silent(member, at, self.options.grace) {
                 gone.push(instance_id.clone());
                 continue;
@@ -283,6 +296,7 @@ impl Roster {
                 spot: false,
                 billed_since: None,
                 exit: None,
+                draining: None,
             };
             row.shown = shown(&machine, Some(member), row);
         }
@@ -322,6 +336,7 @@ impl Row {
             proved: false,
             inherited: false,
             boot_failed: false,
+            was_leaving: false,
             cold: false,
             boot: None,
             billed_since: None,
@@ -361,6 +376,8 @@ impl Row {
             self.boot = Some(at.saturating_sub(self.since));
         }
         if state != self.state {
+            self.was_leaving = state == InstanceState::Lost
+                && matches!(self.state, InstanceState::Draining | InstanceState::Stopping);
             // It may have been asked to drain before it ever came.
             self.boot_failed = state == InstanceState::Lost && self.boot.is_none() && !self.inherited;
             (self.state, self.since) = (state, at);

@@ -58,7 +58,7 @@ def test_autoscaler_touches_only_what_is_its_own(policies):
     tag = by_sid["TagWhatIsLaunched"]["Condition"]
     assert tag == {"StringEquals": {"ec2:CreateAction": ["RunInstances", "CreateFleet"]}}
     name = by_sid["NameOurInstances"]["Condition"]
-    assert name == {**ours, "ForAllValues:StringEquals": {"aws:TagKeys": ["Name"]}}
+    assert name == {**ours, "ForAllValues:StringEquals": {"aws:TagKeys": ["Name", "dunlin:drain"]}}
     passed = by_sid["GiveInstancesTheWorkersRole"]
     assert passed["Resource"].endswith(":role/policies-us-east-1-worker")
     assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}

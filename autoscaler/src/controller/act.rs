@@ -57,6 +57,7 @@ impl Controller {
                 for instance_id in &instance_ids {
                     self.undrain(instance_id, decision_id).await;
                 }
+                self.fleet.mark_draining(&instance_ids, None).await;
             }
             ActionKind::Start => {
                 for instance_id in &instance_ids {
@@ -71,11 +72,16 @@ impl Controller {
                         self.end(instance_id, ActionKind::Start, Err(failure)).await;
                     }
                 }
+                // What sent them away before is over.
+                self.fleet.mark_draining(&instance_ids, None).await;
             }
             ActionKind::Launch => self.launch(decision_id, first, group.len()).await,
             ActionKind::Drain => {
-                let mut members = self.shared.members();
-                instance_ids.iter().for_each(|instance_id| members.drain(instance_id, at, decision_id));
+                {
+                    let mut members = self.shared.members();
+                    instance_ids.iter().for_each(|instance_id| members.drain(instance_id, at, decision_id));
+                }
+                self.fleet.mark_draining(&instance_ids, Some(decision_id)).await;
             }
             ActionKind::Stop => {
                 let stop = |id: &String| Stop { instance_id: id.clone(), why: self.roster.stop_why(id) };

@@ -5,7 +5,11 @@ use std::time::Duration;
 use proto::v1::{self, ActionOutcome};
 
 use super::{Controller, settle::set_outcome};
-use crate::{clock::since_epoch, decide::ActionKind, fleet::Failure};
+use crate::{
+    clock::since_epoch,
+    decide::ActionKind,
+    fleet::{Failure, Machine, MachineState},
+};
 
 /// A launch of a leader before us that is younger than this is tried again: the cloud may not list yet what it made.
 const RESUME_WITHIN: Duration = Duration::from_secs(60);
@@ -59,6 +63,7 @@ impl Controller {
         }
         let at = self.shared.clock.now();
         self.roster.inherit(at);
+        self.resume_drains(at).await;
         if let Some(asked) = &mut self.asked {
             asked.resume(at, self.shared.log.last().map_or(0, |decision| decision.want));
         }
@@ -96,7 +101,11 @@ impl Controller {
             let left = Failure::failed("the autoscaler stopped before it was done");
             let change = |decision: &mut v1::Decision| {
                 for action in &mut decision.actions {
-                    let key = (action.instance_id.clone(), ActionKind::Launch);
+                    let kind = match action.kind() {
+                        v1::ActionKind::Drain => ActionKind::Drain,
+                        _ => ActionKind::Launch,
+                    };
+                    let key = (action.instance_id.clone(), kind);
                     if action.outcome() == ActionOutcome::Pending && !pending.contains_key(&key) {
                         set_outcome(action, &Err(left.clone()));
                     }
@@ -104,6 +113,23 @@ impl Controller {
             };
             let written = self.shared.log.update(&decision.decision_id, change).await;
             self.note(written);
+        }
+    }
+
+    /// Instances that were asked to drain go on with it: it is written on them.
+    async fn resume_drains(&mut self, at: Duration) {
+        let machines = match self.fleet.list().await {
+            Ok(machines) => machines,
+            Err(error) => {
+                tracing::warn!(%error, "list instances that were draining");
+                return;
+            }
+        };
+        let runs = |one: &Machine| matches!(one.state, MachineState::Pending | MachineState::Running);
+        for machine in machines.into_iter().filter(runs) {
+            let Some(decision_id) = machine.draining else { continue };
+            self.shared.members().drain(&machine.instance_id, at, &decision_id);
+            self.pending.insert((machine.instance_id, ActionKind::Drain), decision_id);
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     asked::Asked,
     breaker::Breaker,
+    clock::timestamp,
     command::Order,
     decide::{ActionKind, BoundKind, Decision, InstanceState, Observation, State, decide},
     fleet::Fleet,
@@ -22,6 +23,7 @@ use crate::{
 };
 
 mod act;
+mod grade;
 mod lead;
 mod observe;
 mod options;
@@ -32,6 +34,7 @@ mod show;
 mod warnings;
 mod words;
 
+use grade::Grades;
 pub use options::{ControllerOptions, Keeping};
 use orders::Obeyed;
 use remember::Memory;
@@ -69,6 +72,7 @@ pub struct Controller {
     price_per_hour_usd: f64,
     state: State,
     memory: Memory,
+    grades: Grades,
     /// What the next decision is made for, beside what woke us. It is recorded whatever comes of it.
     causes: Vec<String>,
     /// How long the last look and decision took, without the calls.
@@ -108,6 +112,7 @@ impl Controller {
             tick: options.tick,
             price_per_hour_usd: options.price_per_hour_usd,
             memory: Memory::new(store),
+            grades: Grades::default(),
             causes: Vec::new(),
             thought: Duration::ZERO,
             state: State::default(),
@@ -179,6 +184,7 @@ impl Controller {
             self.look().await;
         }
         self.fleet.tend().await;
+        self.grade(observation.at).await;
         self.remember(observation.at).await;
         let begun = Instant::now();
         self.publish(Some(&decision));
@@ -206,11 +212,20 @@ impl Controller {
         if !decision.actions.is_empty() {
             tracing::info!(want = decision.want, current = decision.current, "{}", decision.reason);
         }
-        let record = v1::Decision {
+        self.grades.expect(decision_id, decision, observation);
+        let clear = decision.prediction.clear_in.map(|clear_in| timestamp(observation.at + clear_in));
+        let mut record = v1::Decision {
             trigger,
+            predicted_p95: decision.prediction.p95.map(platform::time::to_proto),
+            predicted_clear_time: clear,
             cost_per_hour_usd: f64::from(decision.want) * self.price_per_hour_usd,
             ..wire::decision(decision_id, decision, observation, self.by())
         };
+        if let Some(seen) = &mut record.observation {
+            // With who said it and why.
+            seen.pause_in_force = self.words.shown_pause();
+            seen.override_in_force = self.words.shown_override();
+        }
         let written = self.shared.log.append(record).await;
         self.note(written);
     }

@@ -88,6 +88,7 @@ impl Fleet for LocalFleet {
             spot: false,
             billed_since: slot.started,
             exit: slot.exit.clone(),
+            draining: None,
         };
         Ok(self.shared.slots().iter().map(machine).collect())
     }

@@ -46,6 +46,10 @@ pub trait Fleet: Send + Sync + 'static {
     /// Ends stopped instances for good.
     async fn terminate(&self, instance_ids: &[String]) -> Vec<Outcome>;
 
+    /// Writes on instances that they were asked to drain, and by which decision; `None` takes it off. For whoever leads
+    /// after us: a failure costs a drain that has to be decided again, and no more.
+    async fn mark_draining(&self, _instance_ids: &[String], _decision_id: Option<&str>) {}
+
     /// What has to be done now and then and needs no decision. Only the leader calls it.
     async fn tend(&self) {}
 
@@ -81,6 +85,8 @@ pub struct Machine {
     pub billed_since: Option<Duration>,
     /// How its last run ended, if it ended by itself.
     pub exit: Option<String>,
+    /// Decision that asked it to drain, as far as it is written on the instance.
+    pub draining: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

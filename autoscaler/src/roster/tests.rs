@@ -24,6 +24,7 @@ fn machine(state: MachineState) -> Machine {
         spot: false,
         billed_since: None,
         exit: None,
+        draining: None,
     }
 }
 

@@ -95,6 +95,7 @@ pub struct Workers {
     channel: watch::Sender<Channel>,
     notices: watch::Sender<BTreeSet<String>>,
     broken: Arc<Mutex<BTreeSet<String>>>,
+    hung: watch::Sender<BTreeSet<String>>,
     running: JoinSet<()>,
 }
 
@@ -103,9 +104,11 @@ impl Workers {
         let (channel, current) = watch::channel(world.channel.clone());
         let (notices, noticed) = watch::channel(BTreeSet::new());
         let broken = Arc::new(Mutex::new(BTreeSet::new()));
+        let (hung, hangs) = watch::channel(BTreeSet::new());
         let mut running = JoinSet::new();
-        running.spawn(bring_up(Arc::clone(cloud), current, noticed, Arc::clone(&broken)));
-        Self { channel, notices, broken, running }
+        let seen = Seen { noticed, hung: hangs };
+        running.spawn(bring_up(Arc::clone(cloud), current, seen, Arc::clone(&broken)));
+        Self { channel, notices, broken, hung, running }
     }
 
     /// Their sessions end, and the next ones find this autoscaler.
@@ -120,16 +123,37 @@ impl Workers {
         });
     }
 
+    /// Its worker keeps its session, and says and does nothing any more.
+    pub fn hang(&self, instance_id: &str) {
+        self.hung.send_modify(|hung| {
+            hung.insert(instance_id.to_owned());
+        });
+    }
+
+    /// Its worker is as it was.
+    pub fn wake(&self, instance_id: &str) {
+        self.hung.send_modify(|hung| {
+            hung.remove(instance_id);
+        });
+    }
+
     /// Its worker does not come up.
     pub fn break_worker_of(&self, instance_id: &str) {
         self.broken.lock().unwrap().insert(instance_id.to_owned());
     }
 }
 
+/// What happens to workers.
+#[derive(Clone)]
+struct Seen {
+    noticed: watch::Receiver<BTreeSet<String>>,
+    hung: watch::Receiver<BTreeSet<String>>,
+}
+
 async fn bring_up(
     cloud: Arc<SimCloud>,
     channel: watch::Receiver<Channel>,
-    noticed: watch::Receiver<BTreeSet<String>>,
+    seen: Seen,
     broken: Arc<Mutex<BTreeSet<String>>>,
 ) {
     let mut sessions = JoinSet::new();
@@ -142,7 +166,7 @@ async fn bring_up(
         for instance_id in running {
             let is_broken = broken.lock().unwrap().contains(&instance_id);
             if !is_broken && up.insert(instance_id.clone()) {
-                sessions.spawn(worker(Arc::clone(&cloud), channel.clone(), noticed.clone(), instance_id));
+                sessions.spawn(worker(Arc::clone(&cloud), channel.clone(), seen.clone(), instance_id));
             }
         }
         while sessions.try_join_next().is_some() {}
@@ -154,14 +178,14 @@ async fn bring_up(
 async fn worker(
     cloud: Arc<SimCloud>,
     mut channel: watch::Receiver<Channel>,
-    noticed: watch::Receiver<BTreeSet<String>>,
+    seen: Seen,
     instance_id: String,
 ) {
     let runs = || cloud.state_of(&instance_id) == Some(CloudState::Running);
     while runs() {
         let control = ControlServiceClient::new(channel.borrow_and_update().clone());
         tokio::select! {
-            _ = session(control, &instance_id, noticed.clone()) => {}
+            _ = session(control, &instance_id, seen.clone()) => {}
             Ok(()) = channel.changed() => {}
             () = async { while runs() { sleep(Duration::from_secs(1)).await; } } => return,
         }
@@ -169,11 +193,9 @@ async fn worker(
     }
 }
 
-async fn session(
-    mut control: ControlServiceClient<Channel>,
-    instance_id: &str,
-    mut noticed: watch::Receiver<BTreeSet<String>>,
-) -> Option<()> {
+async fn session(mut control: ControlServiceClient<Channel>, instance_id: &str, seen: Seen) -> Option<()> {
+    let Seen { mut noticed, hung } = seen;
+    let hangs = || hung.borrow().contains(instance_id);
     let (events, receiver) = mpsc::channel(8);
     let say = async |event| events.send(WorkerSessionRequest { event: Some(event) }).await.ok();
     say(Event::Hello(WorkerHello { instance_id: instance_id.to_owned(), ..Default::default() })).await?;
@@ -187,12 +209,13 @@ async fn session(
         }
         tokio::select! {
             answer = answers.message() => match answer.ok()??.event? {
+                worker_session_response::Event::Drain(_) if hangs() => {}
                 worker_session_response::Event::Drain(drain) => {
                     say(Event::Drained(Drained { decision_id: drain.decision_id })).await?;
                 }
                 worker_session_response::Event::Undrain(_) => {}
             },
-            () = sleep(Duration::from_secs(2)) => {
+            () = sleep(Duration::from_secs(2)), if !hangs() => {
                 say(Event::Heartbeat(WorkerHeartbeat { slots: 1, ..Default::default() })).await?;
             }
             changed = noticed.changed() => changed.ok()?,

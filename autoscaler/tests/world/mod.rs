@@ -177,6 +177,12 @@ impl FakeGateway {
         self.report.lock().unwrap().latencies = latencies;
     }
 
+    /// So many images were answered so far, and so many of them late.
+    pub fn answered_late(&self, completed: u64, late: u64, latencies: Vec<LatencyCount>) {
+        let mut report = self.report.lock().unwrap();
+        (report.completed_total, report.late_total, report.latencies) = (completed, late, latencies);
+    }
+
     pub fn calls(&self, calls: Vec<v1::CloudCalls>) {
         self.report.lock().unwrap().cloud_calls = calls;
     }

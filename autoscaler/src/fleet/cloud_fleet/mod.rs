@@ -20,6 +20,7 @@ use sight::Sight;
 
 mod adopt;
 mod batch;
+mod drains;
 mod launch;
 mod names;
 mod sight;
@@ -72,6 +73,8 @@ struct State {
     last_boot_failure: Option<String>,
     /// Names given and not listed yet.
     names: BTreeMap<String, u32>,
+    /// Drains written on instances by us.
+    drains: BTreeMap<String, String>,
 }
 
 /// EC2's documented numbers for an account (facts: RunInstances and StartInstances count instances).
@@ -99,6 +102,7 @@ impl CloudFleet {
             boot_failures: BTreeMap::new(),
             last_boot_failure: None,
             names: BTreeMap::new(),
+            drains: BTreeMap::new(),
         };
         Self { cloud, options, state: Mutex::new(state) }
     }
@@ -167,7 +171,8 @@ impl Fleet for CloudFleet {
         let at = self.now();
         let mut state = self.state();
         state.roomless.retain(|_, until| *until > at);
-        let State { sight, roomless, .. } = &mut *state;
+        let State { sight, roomless, drains, .. } = &mut *state;
+        drains.retain(|instance_id, _| sight.is_ours(instance_id));
         Ok(sight.machines(at, |instance_id| roomless.contains_key(instance_id)))
     }
 
@@ -253,6 +258,10 @@ impl Fleet for CloudFleet {
         self.end(Call::Terminate, instance_ids).await
     }
 
+    async fn mark_draining(&self, instance_ids: &[String], decision_id: Option<&str>) {
+        self.write_drains(instance_ids, decision_id).await;
+    }
+
     async fn tend(&self) {
         self.give_names().await;
     }
@@ -266,7 +275,9 @@ impl Fleet for CloudFleet {
             let spot = if *market == Market::Spot { "spot " } else { "" };
             warnings.push(format!("no {spot}capacity of {offering}; asked again in {} min", minutes(*until)));
         }
-        for (what, budget) in [("starts", &state.budgets.start), ("launches", &state.budgets.launch)] {
+        let (start, launch) = (&state.budgets.start, &state.budgets.launch);
+        for (what, budget) in [("starts", start), ("launches", launch), ("listings", &state.budgets.describe)]
+        {
             if let Some(until) = budget.closed_until(at) {
                 let wait = until.saturating_sub(at).as_secs_f64();
                 warnings.push(format!("the cloud refuses {what}; next try in {wait:.0} s"));

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use platform::{Error, Kind, Result};
 
+use super::drains::DRAIN_TAG;
 use crate::fleet::{
     Machine, MachineState,
     cloud::{CloudInstance, CloudState},
@@ -96,6 +97,11 @@ impl Sight {
         }
     }
 
+    /// The drain that is listed with it; empty for none.
+    pub fn drain_tag(&self, instance_id: &str) -> &str {
+        self.instances.get(instance_id).map_or("", drain_tag)
+    }
+
     pub fn stopped(&self) -> u32 {
         let stopped = self.instances.values().filter(|one| one.state == CloudState::Stopped);
         u32::try_from(stopped.count()).unwrap_or(u32::MAX)
@@ -128,6 +134,7 @@ impl Sight {
                     spot: *spot,
                     billed_since: Some(*when),
                     exit: None,
+                    draining: None,
                 });
             }
         }
@@ -181,7 +188,12 @@ fn machine(instance: &CloudInstance, state: MachineState) -> Machine {
         spot: instance.spot,
         billed_since: billed.then_some(instance.launch_time),
         exit: (!instance.reason.is_empty()).then(|| instance.reason.clone()),
+        draining: Some(drain_tag(instance)).filter(|written| !written.is_empty()).map(str::to_owned),
     }
+}
+
+fn drain_tag(instance: &CloudInstance) -> &str {
+    instance.tags.get(DRAIN_TAG).map_or("", String::as_str)
 }
 
 #[cfg(test)]
