@@ -12,7 +12,6 @@ use tokio::{
 use crate::{
     asked::Asked,
     breaker::Breaker,
-    clock::timestamp,
     command::Order,
     decide::{ActionKind, BoundKind, Decision, InstanceState, Observation, State, decide},
     fleet::Fleet,
@@ -213,11 +212,8 @@ impl Controller {
             tracing::info!(want = decision.want, current = decision.current, "{}", decision.reason);
         }
         self.grades.expect(decision_id, decision, observation);
-        let clear = decision.prediction.clear_in.map(|clear_in| timestamp(observation.at + clear_in));
         let mut record = v1::Decision {
             trigger,
-            predicted_p95: decision.prediction.p95.map(platform::time::to_proto),
-            predicted_clear_time: clear,
             cost_per_hour_usd: f64::from(decision.want) * self.price_per_hour_usd,
             ..wire::decision(decision_id, decision, observation, self.by())
         };
