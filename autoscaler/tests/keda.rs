@@ -9,7 +9,10 @@ use std::{
 use autoscaler::Options;
 use proto::{
     externalscaler::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient},
-    v1::{ActionKind, ActionOutcome, BoundKind, InstanceState},
+    v1::{
+        ActionKind, ActionOutcome, BoundKind, DrainInstanceRequest, InstanceState, PauseRequest,
+        SetOverrideRequest,
+    },
 };
 use tokio::{
     sync::watch,
@@ -266,6 +269,37 @@ async fn workers_that_are_not_ours_do_not_keep_the_number_up() {
         drains.iter().all(|drain| drain.instance_id.is_empty() && drain.outcome() == ActionOutcome::Done)
     );
     assert_eq!(world.count(InstanceState::Ready).await, 4);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_operator_says_holds_for_keda_too() {
+    let world = start(&["--policy=step", "--max-instances=5"]).await;
+    let gateway = FakeGateway::connect(&world).await;
+    let (mut api, mut keda) = (world.api.clone(), scaler(&world));
+    let until = Some(platform::time::in_future(Duration::from_secs(60)));
+    let none = SetOverrideRequest { instances: Some(0), until, ..Default::default() };
+    api.set_override(none).await.unwrap();
+    gateway.waiting(16);
+    sleep(Duration::from_millis(500)).await;
+    // Images wait, and still nobody is to come.
+    assert_eq!(metric(&mut keda).await.unwrap(), 0.0);
+    assert!(!keda.is_active(asks()).await.unwrap().into_inner().result);
+
+    api.set_override(SetOverrideRequest { instances: Some(3), until, ..Default::default() }).await.unwrap();
+    assert_eq!(metric(&mut keda).await.unwrap(), 3.0);
+    api.set_override(SetOverrideRequest::default()).await.unwrap();
+    assert_eq!(metric(&mut keda).await.unwrap(), 4.0);
+    api.pause(PauseRequest { scale_in: true, ..Default::default() }).await.unwrap();
+    gateway.waiting(0);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(metric(&mut keda).await.unwrap(), 4.0);
+
+    // Which pod goes is Kubernetes' choice.
+    let _worker = FakeWorker::connect(&world, "pod-1").await;
+    world.until_count(InstanceState::Ready, 1).await;
+    let drain = DrainInstanceRequest { instance_id: "pod-1".to_owned(), ..Default::default() };
+    assert_eq!(api.drain_instance(drain).await.unwrap_err().code(), Code::FailedPrecondition);
     world.stop().await;
 }
 

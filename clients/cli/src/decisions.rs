@@ -160,9 +160,12 @@ fn line(decision: &Decision, style: Style) -> String {
     if decision.actions.is_empty() { style.dim(&text) } else { text }
 }
 
-/// What a person asked for, where one did: the other triggers are one word, and tell a reader nothing.
+/// What a person asked for, or what of it is over. The other triggers are in the reason already.
 fn asked(decision: &Decision) -> String {
-    if decision.trigger.contains(' ') { format!(" [{}]", decision.trigger) } else { String::new() }
+    const OF_PEOPLE: [&str; 3] = ["command: ", "over: ", "options: "];
+    let is_of_people = |part: &&str| OF_PEOPLE.iter().any(|start| part.starts_with(start));
+    let parts: Vec<_> = decision.trigger.split("; ").filter(is_of_people).collect();
+    if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join("; ")) }
 }
 
 fn csv_fields(decision: &Decision) -> [String; 12] {
@@ -198,7 +201,7 @@ mod tests {
             current: 0,
             want: 2,
             reason: "6 waiting / 5 an instance = 2".to_owned(),
-            trigger: "override by ann".to_owned(),
+            trigger: "load: images wait; command: pause, by ann".to_owned(),
             predicted_p95: Some(prost_types::Duration { seconds: 4, nanos: 0 }),
             actions: vec![launch.clone(), launch],
             time: Some(prost_types::Timestamp { seconds: 1_795_501_800, nanos: 0 }),
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(column(&line, "launch 2"), column(&header(), "ACTIONS"));
         assert_eq!(column(&line, "6 waiting"), column(&header(), "REASON"));
         assert_eq!(column(&line, "4.00 s").map(|at| at + 6), column(&header(), "P95 PLAN").map(|at| at + 8));
-        assert!(line.ends_with("= 2 [override by ann]"), "{line}");
+        assert!(line.ends_with("= 2 [command: pause, by ann]"), "{line}");
         assert!(line.starts_with("2026-11-24 06:30:00        7  "), "{line}");
     }
 }
