@@ -183,3 +183,23 @@ async fn instances_are_listed_and_one_that_is_not_there_cannot_be_drained() {
     autoscaler.refuses(&["fleet", "drain", "local-9", "--reason", "old"], 1, &["local-9"]).await;
     autoscaler.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_decision_is_explained_and_an_unknown_one_is_refused() {
+    let autoscaler = Running::start(&["--policy=fixed", "--max-instances=2"]).await;
+    // The first is made right after the start.
+    let latest = loop {
+        let decisions = autoscaler.json(&["decisions"]).await;
+        if let Some(latest) = decisions.as_array().unwrap().first() {
+            break latest["decision_id"].as_str().unwrap().to_owned();
+        }
+    };
+    let told = autoscaler.json(&["explain", &latest]).await;
+    assert_eq!(told["recomputed_want"], told["decision"]["want"]);
+    assert_eq!(told["decision"]["decision_id"], latest);
+    assert!(!told["text"].as_str().unwrap().is_empty());
+    let said = autoscaler.say(&["explain"]).await;
+    assert!(said.starts_with("decision ") && !said.contains("warning"), "{said}");
+    autoscaler.refuses(&["explain", "01UNKNOWN"], 1, &["01UNKNOWN"]).await;
+    autoscaler.stop().await;
+}
