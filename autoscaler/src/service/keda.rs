@@ -186,6 +186,28 @@ mod tests {
         check(95, 99, 0.1, 100);
     }
 
+    /// What KEDA's own build of its contract writes and reads; a number that slipped would be silence.
+    #[test]
+    fn bytes_on_the_wire_are_kedas() {
+        use prost::Message as _;
+        let one = [0x3f, 0xf0, 0, 0, 0, 0, 0, 0].into_iter().rev();
+        let value = MetricValue { metric_name: "a".to_owned(), metric_value: 2, metric_value_float: 1.0 };
+        let bytes: Vec<u8> = [0x0a, 1, b'a', 0x10, 2, 0x19].into_iter().chain(one.clone()).collect();
+        assert_eq!(value.encode_to_vec(), bytes);
+        let spec = MetricSpec { metric_name: "a".to_owned(), target_size: 2, target_size_float: 1.0 };
+        assert_eq!(spec.encode_to_vec(), bytes);
+        let asks = ScaledObjectRef {
+            name: "n".to_owned(),
+            namespace: "s".to_owned(),
+            scaler_metadata: [("k".to_owned(), "v".to_owned())].into(),
+        };
+        let bytes = [0x0a, 1, b'n', 0x12, 1, b's', 0x1a, 6, 0x0a, 1, b'k', 0x12, 1, b'v'];
+        assert_eq!(asks.encode_to_vec(), bytes);
+        let request = GetMetricsRequest { scaled_object_ref: Some(asks), metric_name: "a".to_owned() };
+        assert_eq!(request.encode_to_vec(), [&[0x0a, 14], &bytes[..], &[0x12, 1, b'a']].concat());
+        assert_eq!(IsActiveResponse { result: true }.encode_to_vec(), [0x08, 1]);
+    }
+
     #[test]
     fn tolerance_is_read_from_the_trigger() {
         let asks = |text: &str| ScaledObjectRef {

@@ -101,7 +101,8 @@ impl Printer {
             text.push_str(&words);
             text.push('\n');
         }
-        for warning in &status.warnings {
+        // What is in force has lines of its own above.
+        for warning in status.warnings.iter().filter(|warning| !warning.starts_with("in force: ")) {
             text.push_str(&self.style.red(&format!("{:<10}{warning}\n", "warning")));
         }
         self.output.line(text.trim_end_matches('\n'))?;

@@ -116,6 +116,8 @@ fn grpcurl(public: &str, autoscaler: &str) {
     for service in ["dunlin.v1.ClassifierService", "grpc.health.v1.Health"] {
         assert!(text(&list).contains(service), "{}", text(&list));
     }
+    let list = text(&call(&[autoscaler, "list"], None).unwrap());
+    assert!(list.contains("externalscaler.ExternalScaler"), "KEDA's: {list}");
     let describe = text(&call(&[public, "describe", "dunlin.v1.ClassifierService.Classify"], None).unwrap());
     assert!(describe.contains("One image in, one answer out"), "comments are served too: {describe}");
     let (path, sample) = samples().into_iter().find(|(_, sample)| sample.file == "coffee.png").unwrap();
