@@ -62,6 +62,11 @@ use crate::{
 pub use fleet::adopt;
 pub use options::{Options, PolicyName};
 
+/// A floor of a policy as `--schedule` takes it, for whoever sends one.
+pub fn schedule_floor(text: &str) -> std::result::Result<proto::v1::ScheduleFloor, String> {
+    schedule::parse(text).map(|floor| wire::floor(&floor))
+}
+
 /// After the control loop ended, how long open calls may take to end.
 const CALLS_LIMIT: Duration = Duration::from_secs(2);
 

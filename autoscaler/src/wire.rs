@@ -47,7 +47,7 @@ pub fn policy(policy: &Policy) -> v1::Policy {
     }
 }
 
-fn floor(floor: &Floor) -> v1::ScheduleFloor {
+pub fn floor(floor: &Floor) -> v1::ScheduleFloor {
     use v1::DayOfWeek::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
     let week = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
     let days = week.iter().enumerate().filter(|(day, _)| floor.days.0 >> day & 1 == 1);

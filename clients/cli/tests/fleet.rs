@@ -132,6 +132,11 @@ async fn policy_is_changed_in_parts_tried_first_and_refused_when_it_is_another()
     assert_eq!((&policy["policy"], &policy["target_seconds"]), (&"latency".into(), &20.0.into()));
     assert_eq!((&policy["min_instances"], &policy["max_instances"]), (&1.into(), &4.into()));
     assert_eq!(policy["version"], version + 1);
+    let floor = autoscaler.json(&["fleet", "set", "--schedule", "mon-fri 08:00-18:00=4", "--dry-run"]).await;
+    assert_eq!(
+        (&floor["floors"][0]["instances"], &floor["floors"][0]["days"][4]),
+        (&4.into(), &"friday".into())
+    );
     // Somebody else was faster.
     let old = version.to_string();
     autoscaler

@@ -41,6 +41,12 @@ pub(super) struct Change {
     /// The last instance stays this long after the last image
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     keep: Option<Duration>,
+    /// Each week at these times never fewer, in UTC: "mon-fri 08:00-18:00=4"; several with ';' between. Replaces the one in force
+    #[arg(long, value_delimiter = ';', value_name = "[DAYS ]FROM-TO=COUNT", value_parser = autoscaler::schedule_floor)]
+    schedule: Vec<ScheduleFloor>,
+    /// No schedule any more
+    #[arg(long, conflicts_with = "schedule")]
+    no_schedule: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +80,8 @@ impl Change {
             || self.messages_per_instance.is_some()
             || self.hold.is_some()
             || self.keep.is_some()
+            || self.no_schedule
+            || !self.schedule.is_empty()
     }
 
     /// What can be said before the policy in force is known.
@@ -103,6 +111,9 @@ impl Change {
         policy.max_instances = self.max_instances.unwrap_or(policy.max_instances);
         policy.scale_in_hold = self.hold.map(to_proto).or(policy.scale_in_hold);
         policy.keep = self.keep.map(to_proto).or(policy.keep);
+        if self.no_schedule || !self.schedule.is_empty() {
+            policy.floors.clone_from(&self.schedule);
+        }
         Ok(policy)
     }
 
@@ -270,6 +281,18 @@ mod tests {
         let change = Change { max_instances: Some(40), ..Change::default() };
         let changed = change.apply(in_force(latency(10))).unwrap();
         assert_eq!(changed, Policy { max_instances: 40, ..in_force(latency(10)) });
+    }
+
+    #[test]
+    fn schedule_is_replaced_or_ended_and_else_stays() {
+        let schedule = vec![autoscaler::schedule_floor("mon-fri 08:00-18:00=4").unwrap()];
+        let set = Change { schedule: schedule.clone(), ..Change::default() };
+        let with = set.apply(in_force(latency(10))).unwrap();
+        assert_eq!(with.floors, schedule);
+        let other = Change { max_instances: Some(9), ..Change::default() };
+        assert_eq!(other.apply(with.clone()).unwrap().floors, schedule);
+        let ended = Change { no_schedule: true, ..Change::default() };
+        assert!(ended.apply(with).unwrap().floors.is_empty());
     }
 
     #[test]
