@@ -25,6 +25,7 @@ pub mod simulate;
 mod snapshot;
 mod sqs_counts;
 mod trigger;
+mod what_if;
 mod wire;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -149,6 +150,7 @@ impl Autoscaler {
             log,
             orders,
             policy_defaults: options.policy_defaults(),
+            price_per_hour_usd: options.price_per_hour,
             stop: server.stop.clone(),
         }));
         let (router, health) = Grpc::new()

@@ -27,6 +27,8 @@ pub struct Shared {
     pub orders: Orders,
     /// What stands in for what they leave out of a policy.
     pub policy_defaults: PolicyDefaults,
+    /// Of one instance; 0: not known.
+    pub price_per_hour_usd: f64,
     /// What is shown to people, as of the last look.
     pub view: watch::Sender<View>,
     /// What gateways are told.
@@ -49,13 +51,15 @@ pub struct SharedParts {
     pub log: DecisionLog,
     pub orders: Orders,
     pub policy_defaults: PolicyDefaults,
+    /// Of one instance; 0: not known.
+    pub price_per_hour_usd: f64,
     /// Ends all streams.
     pub stop: CancellationToken,
 }
 
 impl Shared {
     pub fn new(parts: SharedParts) -> Self {
-        let SharedParts { clock, log, orders, policy_defaults, stop } = parts;
+        let SharedParts { clock, log, orders, policy_defaults, price_per_hour_usd, stop } = parts;
         Self {
             clock,
             log,
@@ -66,6 +70,7 @@ impl Shared {
             wake: Wake::default(),
             orders,
             policy_defaults,
+            price_per_hour_usd,
             view: watch::Sender::default(),
             capacity: watch::Sender::default(),
             leading: watch::Sender::new(false),

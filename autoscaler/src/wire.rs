@@ -8,7 +8,7 @@ mod read_back;
 #[cfg(test)]
 mod tests;
 
-pub use read_back::{Record, read_back};
+pub use read_back::{Record, observation as observation_of_record, read_back};
 
 use crate::{
     clock::timestamp,

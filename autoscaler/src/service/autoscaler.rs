@@ -8,6 +8,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use tonic::{Request, Response, Status};
 
 use super::{
+    simulate::SIMULATIONS_MAX,
     stream::{Answers, answers},
     watch::{DecisionWatch, StatusWatch, is_asked_for},
 };
@@ -24,11 +25,15 @@ pub struct AutoscalerApi(pub Arc<Shared>, pub Desk);
 /// Work for callers that takes the processor, and how much of it may go on at once.
 pub struct Desk {
     explanations: Semaphore,
+    pub(super) simulations: Arc<Semaphore>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { explanations: Semaphore::new(EXPLANATIONS_MAX) }
+        Self {
+            explanations: Semaphore::new(EXPLANATIONS_MAX),
+            simulations: Arc::new(Semaphore::new(SIMULATIONS_MAX)),
+        }
     }
 }
 
@@ -104,9 +109,9 @@ impl AutoscalerService for AutoscalerApi {
 
     async fn simulate(
         &self,
-        _: Request<v1::SimulateRequest>,
+        request: Request<v1::SimulateRequest>,
     ) -> Result<Response<Self::SimulateStream>, Status> {
-        not_yet("Simulate is not served; ListDecisions shows what was decided and from what")
+        Ok(Response::new(answers(self.simulation(request.get_ref())?)))
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
@@ -140,10 +145,6 @@ impl AutoscalerService for AutoscalerApi {
     ) -> Result<Response<v1::DrainInstanceResponse>, Status> {
         Ok(Response::new(self.order_drain(request).await?))
     }
-}
-
-fn not_yet<T>(sentence: &str) -> Result<T, Status> {
-    Err(Error::new(Kind::Unimplemented, sentence).into())
 }
 
 impl AutoscalerApi {

@@ -4,6 +4,7 @@ mod autoscaler;
 mod commands;
 mod control;
 mod keda;
+mod simulate;
 mod stream;
 mod watch;
 

@@ -8,7 +8,7 @@ pub(super) type Micros = u64;
 pub(super) const NEVER: Micros = Micros::MAX;
 
 /// Monday the 1st of January 2024, 00:00 UTC: schedules have weekdays.
-const EPOCH: Duration = Duration::from_secs(1_704_067_200);
+pub const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
 #[allow(
     clippy::cast_possible_truncation,

@@ -37,6 +37,7 @@ use std::{
 
 use crate::decide::{Decision, Observation, Policy};
 pub use arrivals::{Arrivals, Rate};
+pub use clock::EPOCH;
 pub use contender::{Contender, HOLD_MAX, OURS, QUANTILE, policy};
 pub use frontier::{Comparison, Extent, compare};
 pub use outcome::{Estimate, Outcome, Sample, Summary, summary};

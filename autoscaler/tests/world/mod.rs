@@ -172,6 +172,12 @@ impl FakeGateway {
         self.report.lock().unwrap().waiting = waiting;
     }
 
+    /// Images so far, all of them answered.
+    pub fn arrived(&self, total: u64) {
+        let mut report = self.report.lock().unwrap();
+        (report.enqueued_total, report.completed_total) = (total, total);
+    }
+
     /// Answers so far, by how long they took.
     pub fn answered(&self, latencies: Vec<LatencyCount>) {
         self.report.lock().unwrap().latencies = latencies;
