@@ -7,21 +7,22 @@ use std::{
 
 use proto::v1;
 
-use self::boots::Boots;
+use self::{
+    boots::Boots,
+    row::{Row, shown},
+};
 use crate::{
-    clock::timestamp,
     decide::{Boot, Instance, InstanceState},
     fleet::{Machine, MachineState, StopWhy},
     members::{Member, Members},
-    wire,
 };
 
 mod boots;
+mod row;
 #[cfg(test)]
 mod tests;
 
-/// Once ready this long, a worker has proved that it can work.
-const PROVED_AFTER: Duration = Duration::from_secs(10);
+pub use row::Change;
 
 /// A worker that has not registered by then is not coming; or by twice the slowest boot, where that is longer.
 const BOOT_LIMIT_MIN: Duration = Duration::from_secs(60);
@@ -53,41 +54,6 @@ pub struct RosterOptions {
     pub grace: Duration,
     /// How long a lost worker is waited for before its machine is stopped.
     pub orphan_after: Duration,
-}
-
-#[derive(Debug)]
-struct Row {
-    state: InstanceState,
-    since: Duration,
-    owned: bool,
-    proved: bool,
-    /// Running when we first saw it: nobody knows for how long it has been without a worker.
-    inherited: bool,
-    /// We started it, and its worker never came.
-    boot_failed: bool,
-    /// It was to go when its worker fell silent: nobody waits for it.
-    was_leaving: bool,
-    /// Launched new, so that its boot takes as long as a new one's.
-    cold: bool,
-    /// How long it took from the start to its worker, once both were seen.
-    boot: Option<Duration>,
-    /// What it costs is counted from here; `None` when it costs nothing.
-    billed_since: Option<Duration>,
-    /// Decision that started it.
-    decision_id: String,
-    shown: v1::Instance,
-}
-
-/// What happened to an instance since the last look.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Change {
-    pub instance_id: String,
-    pub from: InstanceState,
-    pub to: InstanceState,
-    /// Whether it had proved that it works.
-    pub proved: bool,
-    /// How its process ended, if that was by itself.
-    pub exit: Option<String>,
 }
 
 impl Roster {
@@ -325,81 +291,4 @@ impl Roster {
 fn is_silent(member: &Member, at: Duration, grace: Duration) -> bool {
     let limit = if member.is_connected() { grace * 3 } else { grace };
     at.saturating_sub(member.heard) > limit
-}
-
-impl Row {
-    fn new(state: InstanceState, since: Duration, owned: bool) -> Self {
-        Self {
-            state,
-            since,
-            owned,
-            proved: false,
-            inherited: false,
-            boot_failed: false,
-            was_leaving: false,
-            cold: false,
-            boot: None,
-            billed_since: None,
-            decision_id: String::new(),
-            shown: v1::Instance::default(),
-        }
-    }
-
-    /// One that was there before we looked.
-    fn inherited(state: InstanceState, since: Duration) -> Self {
-        Self { inherited: true, ..Self::new(state, since, true) }
-    }
-
-    fn become_state(
-        &mut self,
-        instance_id: &str,
-        state: InstanceState,
-        at: Duration,
-        exit: Option<&String>,
-    ) -> Option<Change> {
-        let proves = state == InstanceState::Ready
-            && self.state == InstanceState::Ready
-            && !self.proved
-            && at.saturating_sub(self.since) >= PROVED_AFTER;
-        if state == self.state && !proves {
-            return None;
-        }
-        let change = Change {
-            instance_id: instance_id.to_owned(),
-            from: self.state,
-            to: state,
-            proved: self.proved || proves,
-            exit: exit.cloned(),
-        };
-        self.proved |= proves;
-        if (self.state, state) == (InstanceState::Starting, InstanceState::Ready) && !self.inherited {
-            self.boot = Some(at.saturating_sub(self.since));
-        }
-        if state != self.state {
-            self.was_leaving = state == InstanceState::Lost
-                && matches!(self.state, InstanceState::Draining | InstanceState::Stopping);
-            // It may have been asked to drain before it ever came.
-            self.boot_failed = state == InstanceState::Lost && self.boot.is_none() && !self.inherited;
-            (self.state, self.since) = (state, at);
-        }
-        Some(change)
-    }
-}
-
-fn shown(machine: &Machine, member: Option<&Member>, row: &Row) -> v1::Instance {
-    let heartbeat = member.map(|member| member.heartbeat.clone()).unwrap_or_default();
-    let registered = member.filter(|member| member.registered.is_some());
-    v1::Instance {
-        instance_id: machine.instance_id.clone(),
-        state: wire::instance_state(row.state).into(),
-        instance_type: machine.instance_type.clone(),
-        zone: machine.zone.clone(),
-        spot: machine.spot,
-        state_time: Some(timestamp(row.since)),
-        billed_since: machine.billed_since.map(timestamp),
-        slots: heartbeat.slots,
-        busy_slots: heartbeat.busy_slots,
-        heartbeat_time: registered.map(|member| timestamp(member.heard)),
-        decision_id: row.decision_id.clone(),
-    }
 }
