@@ -57,10 +57,10 @@ impl Controller {
 
     /// We lead from now on: what the one before us had begun is ended or gone on with.
     async fn take_over(&mut self) {
-        self.recall().await;
         if let Err(error) = self.shared.log.refresh().await {
             tracing::warn!(%error, "read decisions of the leader before us");
         }
+        self.recall().await;
         let at = self.shared.clock.now();
         self.roster.inherit(at);
         self.resume_drains(at).await;

@@ -149,7 +149,7 @@ impl Controller {
                 Some(order) => self.obey(order).await,
                 None => self.step().await,
             }
-            sleep((self.thought * GAP_SHARE).clamp(GAP, GAP_MAX)).await;
+            sleep(gap(self.thought)).await;
         }
         self.orders.close();
         self.save().await;
@@ -284,4 +284,22 @@ impl Controller {
 
 fn bound_kinds(decision: &Decision) -> Vec<BoundKind> {
     decision.bounds.iter().map(|bound| bound.kind).collect()
+}
+
+/// How long to wait after deciding took so long.
+fn gap(thought: Duration) -> Duration {
+    (thought * GAP_SHARE).clamp(GAP, GAP_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deciding_takes_a_tenth_of_the_time_at_most_and_nothing_waits_long() {
+        let millis = Duration::from_millis;
+        for (thought, waited) in [(0, 10), (1, 10), (2, 18), (20, 180), (500, 1000)] {
+            assert_eq!(gap(millis(thought)), millis(waited), "{thought}");
+        }
+    }
 }

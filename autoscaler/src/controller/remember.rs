@@ -48,6 +48,8 @@ impl Controller {
                 self.memory.problem = None;
                 return;
             }
+            // The first of all leaders has lost nothing.
+            Ok(Found::None) if self.shared.log.last().is_none() => return,
             Ok(Found::None) => "there is no snapshot of an earlier leader".to_owned(),
             Ok(Found::Damaged(what)) => format!("the snapshot of an earlier leader is damaged: {what}"),
             Err(error) => format!("the snapshot of an earlier leader cannot be read: {error}"),

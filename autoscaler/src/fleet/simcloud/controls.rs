@@ -53,6 +53,11 @@ impl SimCloud {
         self.state().silent_launches = 1;
     }
 
+    /// From now on no call gets through, or all do again.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.state().unreachable = unreachable;
+    }
+
     /// Ends it at once, as a host that fails or a spot interruption does: on-demand instances are stopped, spot ones
     /// terminated.
     pub fn kill(&self, instance_id: &str) {

@@ -79,6 +79,7 @@ struct State {
     consoles: BTreeMap<String, String>,
     /// Launches that are done and never answered, from now on.
     silent_launches: u32,
+    unreachable: bool,
     /// Gone without a trace: unknown to every call, listed for a moment longer.
     removed: BTreeSet<String>,
 }
@@ -105,6 +106,9 @@ impl SimCloud {
     /// Counts the call and takes its tokens.
     fn enter(&self, api: Api, cost: usize) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
+        if state.unreachable {
+            return Err(CloudError::new(CloudErrorKind::Other, "connect: connection timed out"));
+        }
         if state.throttle.take(api, cost, Instant::now()) {
             return Ok(state);
         }
