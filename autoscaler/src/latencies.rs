@@ -27,7 +27,7 @@ struct Second {
 pub struct Latencies {
     pub p50: Duration,
     pub p95: Duration,
-    /// Share of those that were later than their gateway's target.
+    /// Share that was later than its gateway's target; those that were given up by then are late, too.
     pub late_ratio: f64,
     pub answered: u64,
 }
@@ -36,7 +36,7 @@ impl Answers {
     /// Takes in what a gateway has counted since its last report.
     pub fn add(&mut self, at: Duration, late: u64, counts: impl Iterator<Item = (usize, u64)>) {
         let mut counts = counts.filter(|(_, count)| *count > 0).peekable();
-        if counts.peek().is_none() {
+        if late == 0 && counts.peek().is_none() {
             return;
         }
         while self.seconds.front().is_some_and(|oldest| oldest.second + KEPT.as_secs() < at.as_secs()) {
@@ -64,7 +64,7 @@ impl Answers {
         Some(Latencies {
             p50: quantile(0.5)?,
             p95: quantile(0.95)?,
-            late_ratio: (sum.late as f64 / answered as f64).min(1.0),
+            late_ratio: sum.late as f64 / answered.max(sum.late) as f64,
             answered,
         })
     }
@@ -107,6 +107,8 @@ mod tests {
         assert_eq!((first.answered, first.late_ratio), (100, 0.1));
         assert!(first.p95 > Duration::from_secs(18) && first.p95 < Duration::from_secs(23), "{first:?}");
         assert_eq!(answers.within(at(2), at(30)), None);
+        answers.add(at(40), 300, std::iter::empty());
+        assert_eq!(answers.within(at(30), at(60)).unwrap().late_ratio, 1.0);
         assert_eq!(answers.within(at(30), at(30) + Duration::from_millis(1)).unwrap().answered, 100);
     }
 

@@ -55,6 +55,31 @@ async fn decisions_are_paged_newest_first_and_filtered() {
     };
     let page = api.list_decisions(oldest_only).await.unwrap().into_inner();
     assert_eq!(page.decisions.iter().map(|one| one.sequence).collect::<Vec<_>>(), [sequences[4]]);
+
+    // From a decision's own time on it is in, up to that time it is not; and pages go on within the times.
+    let all =
+        api.list_decisions(ListDecisionsRequest { page_size: 1000, ..Default::default() }).await.unwrap();
+    let all = all.into_inner().decisions;
+    let (newest, oldest) = (&all[1], &all[all.len() - 2]);
+    let mut request = ListDecisionsRequest {
+        page_size: 1,
+        since: oldest.time,
+        until: newest.time,
+        ..ListDecisionsRequest::default()
+    };
+    let mut between = Vec::new();
+    loop {
+        let page = api.list_decisions(request.clone()).await.unwrap().into_inner();
+        between.extend(page.decisions.iter().map(|one| one.sequence));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    let expected = all[2..all.len() - 1].iter().map(|one| one.sequence).collect::<Vec<_>>();
+    assert_eq!(between, expected);
+    request.since = newest.time;
+    assert_eq!(api.list_decisions(request).await.unwrap().into_inner(), Default::default());
     world.stop().await;
 }
 

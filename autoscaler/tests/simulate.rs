@@ -150,6 +150,37 @@ async fn what_arrived_lately_is_run_again() {
     world.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_arrived_before_a_restart_is_still_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("--store=file://{}", folder.path().display());
+    let arguments = ["--policy", "fixed", "--instances", "0", "--fleet=simcloud:", &store];
+    let cloud = world::cloud::cloud();
+    let world = World::start_on(&cloud, &arguments).await;
+    let gateway = FakeGateway::connect(&world).await;
+    sleep(Duration::from_secs(15)).await;
+    gateway.arrived(60);
+    // What is known is written down each minute.
+    sleep(Duration::from_secs(90)).await;
+    drop(gateway);
+    world.kill().await;
+
+    let world = World::start_on(&cloud, &arguments).await;
+    let known = async || {
+        let recorded = Source::Recorded(length(3600).unwrap());
+        world.api.clone().simulate(ask(recorded)).await.is_ok()
+    };
+    world.until("known", known).await;
+    let gateway = FakeGateway::connect(&world).await;
+    sleep(Duration::from_secs(15)).await;
+    gateway.arrived(4);
+    sleep(Duration::from_secs(15)).await;
+    let request =
+        SimulateRequest { policies: vec![latency()], ..ask(Source::Recorded(length(3600).unwrap())) };
+    assert_eq!(all(&world, request).await.1[0].requests, 64);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn one_simulation_runs_at_a_time_and_ends_with_its_caller() {
     let world = World::start(LIVES, &STEP).await;

@@ -132,12 +132,7 @@ impl Pending {
     pub fn finish(&self, task_id: &str, mut result: ImageResult) -> bool {
         let Some(entry) = self.lock().remove(task_id) else { return false };
         result.index = entry.index;
-        self.completed_total.fetch_add(1, Ordering::Relaxed);
-        let latency = entry.since.elapsed();
-        self.latencies.add(latency);
-        if latency > self.latency_target {
-            self.late_total.fetch_add(1, Ordering::Relaxed);
-        }
+        self.latencies.add(self.complete(&entry));
         entry.events.try_send(Event::Finished(Box::new(result))).is_ok()
     }
 
@@ -145,7 +140,7 @@ impl Pending {
     /// was answered already.
     pub fn forget(&self, task_id: &str) -> Option<bool> {
         let entry = self.lock().remove(task_id)?;
-        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        self.complete(&entry);
         Some(entry.started)
     }
 
@@ -155,9 +150,22 @@ impl Pending {
         if entries.get(task_id).is_none_or(|entry| entry.started) {
             return false;
         }
-        entries.remove(task_id);
-        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        let entry = entries.remove(task_id);
+        drop(entries);
+        if let Some(entry) = entry {
+            self.complete(&entry);
+        }
         true
+    }
+
+    /// Counts it, and gives how long it was here. One that was given up after the target is as late as one that was answered.
+    fn complete(&self, entry: &Entry) -> Duration {
+        let latency = entry.since.elapsed();
+        self.completed_total.fetch_add(1, Ordering::Relaxed);
+        if latency > self.latency_target {
+            self.late_total.fetch_add(1, Ordering::Relaxed);
+        }
+        latency
     }
 
     /// Answers since the start by how long they took: buckets that are not empty.
@@ -206,6 +214,20 @@ mod tests {
         let totals = pending.totals();
         assert_eq!((totals.enqueued, totals.completed, totals.late, totals.waiting), (1, 1, 1, 0));
         assert_eq!(pending.latencies(), [(latency::bucket(Duration::from_secs(2)), 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn image_that_was_given_up_after_the_target_is_late_and_was_not_answered() {
+        let pending = Pending::new(10, Duration::from_secs(1));
+        let (events, _receiver) = mpsc::channel(3);
+        let three = ["a", "b", "c"].map(|task_id| registration(task_id, 0));
+        pending.register(&three, &events, false).unwrap();
+        assert_eq!(pending.forget("a"), Some(false));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(pending.forget("b"), Some(false));
+        assert!(pending.forget_unstarted("c"));
+        let totals = pending.totals();
+        assert_eq!((totals.completed, totals.late, pending.latencies().len()), (3, 2, 0));
     }
 
     #[tokio::test]
