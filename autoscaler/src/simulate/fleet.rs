@@ -13,8 +13,9 @@ const BOOTS: usize = 21;
 /// SQS's default of 30 s: when an image comes back whose worker was killed.
 const VISIBILITY: f64 = 30.0;
 
-/// As in `roster.rs`: a worker that has not come after twice the slowest boot is not coming.
-const BOOT_LIMIT: u64 = 2;
+/// As in `roster.rs`: a worker that has not come by then is not coming; or by twice the slowest boot,
+/// where that is longer.
+const BOOT_LIMIT_MIN: f64 = 60.0;
 
 /// Why a start did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +126,8 @@ impl World<'_> {
         self.set_phase(machine, Phase::Starting);
         let number = small(machine);
         if self.fault_stream.chance(self.boot_failures) {
-            let slowest = self.boots.iter().flatten().copied().max().unwrap_or_default();
-            let limit = slowest.max(micros(boot.cold)) * BOOT_LIMIT;
+            let slowest = self.boots.iter().flatten().copied().max().unwrap_or(micros(boot.cold));
+            let limit = (slowest * 2).max(micros(BOOT_LIMIT_MIN));
             self.after(limit, Timer::Overdue { machine: number, start });
         } else {
             self.after(varied, Timer::Booted { machine: number, start });
