@@ -113,6 +113,11 @@ impl Asked {
         sorted.get(sorted.len() / 2).copied()
     }
 
+    /// When the next one that was asked for should be there.
+    pub fn next_ready(&self, at: Duration, boot: Duration) -> Option<Duration> {
+        self.coming.front().map(|next| (next.since + boot).max(at))
+    }
+
     pub fn warning(&self) -> Option<String> {
         let missing = self.missing;
         (missing > 0).then(|| {
@@ -177,6 +182,7 @@ mod tests {
         let mut asked = Asked::default();
         asked.ask(at(0), &actions(ActionKind::Launch, &["", ""]));
         assert_eq!(shown(&asked, &[]), [Starting, Starting]);
+        assert_eq!(asked.next_ready(at(5), Duration::from_secs(20)), Some(at(20)));
         asked.look(at(12), &workers(&["pod-a"]));
         assert_eq!(shown(&asked, &["pod-a"]), [Starting, Ready]);
         assert_eq!(asked.boot(), Some(Duration::from_secs(12)));

@@ -14,7 +14,9 @@ impl Controller {
     /// Shows how things are: to people, and to gateways.
     pub(super) fn publish(&self, decision: Option<&Decision>) {
         let observation = self.observe();
-        let next_ready_time = self.roster.next_ready(observation.at).map(timestamp);
+        let asked = self.asked.as_ref();
+        let next_asked = asked.and_then(|asked| asked.next_ready(observation.at, observation.boot.warm));
+        let next_ready_time = self.roster.next_ready(observation.at).or(next_asked).map(timestamp);
         let shown = wire::observation(&observation);
         let fleet = shown.fleet.clone().unwrap_or_default();
         let images_per_second = {
