@@ -77,30 +77,30 @@ impl Figure {
     fn must(&self) -> String {
         let hours = match self.hours_max {
             Hours::Of(hours) => format!("{hours:.2} h"),
-            Hours::TimesWork(times) => format!("{times:.2} x work"),
+            Hours::TimesWork(times) => format!("{times:.2} × work"),
         };
         let throttled =
             self.throttled_max.map_or_else(String::new, |max| format!(", throttled < {:.0} %", max * 100.0));
-        format!("p95 <= {:.0} s, <= {hours}{throttled}", self.p95_max)
+        format!("p95 ≤ {:.0} s, ≤ {hours}{throttled}", self.p95_max)
     }
 
     fn words(&self, row: &Row) -> String {
         let summary = &row.summary;
         let hours = match self.hours_max {
             Hours::Of(_) => format!("{:.3} h", summary.instance_hours.mean),
-            Hours::TimesWork(_) => format!("{:.3} x work", times_work(row)),
+            Hours::TimesWork(_) => format!("{:.3} × work", times_work(row)),
         };
         let throttled = self
             .throttled_max
             .map_or_else(String::new, |_| format!(", throttled {:.2} %", throttled_share(row) * 100.0));
-        format!("p95 {:.1} +-{:.1} s, {hours}{throttled}", summary.p95.mean, summary.p95.half_width)
+        format!("p95 {:.1} ± {:.1} s, {hours}{throttled}", summary.p95.mean, summary.p95.half_width)
     }
 
     fn misses(&self, row: &Row) -> Vec<String> {
         let summary = &row.summary;
         let (got, max, unit) = match self.hours_max {
             Hours::Of(hours) => (summary.instance_hours.mean, hours, "h"),
-            Hours::TimesWork(times) => (times_work(row), times, "x work"),
+            Hours::TimesWork(times) => (times_work(row), times, "× work"),
         };
         let mut misses = Vec::new();
         if summary.p95.mean > self.p95_max {

@@ -23,6 +23,7 @@ const FINALISTS: usize = 4;
 /// Simulated images that one contender may take, in all its seeds. A scenario of ten million an hour would take half
 /// an hour otherwise; its numbers hardly differ between seeds.
 const IMAGES_EACH_MAX: u64 = 40_000_000;
+const IMAGES_EACH_SWEEP_MAX: u64 = 10_000_000;
 const IMAGES_EACH_TRIAL_MAX: u64 = 2_000_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -60,12 +61,15 @@ pub fn compare(
     let mut rows = study(scenario, asked.collect(), progress);
     let asked = rows.len();
     if extent.tuned {
+        let sweep_seeds = (IMAGES_EACH_SWEEP_MAX / images).clamp(1, seeds);
         let trial_seeds = TRIAL_SEEDS.min(rival_seeds);
         let small = images <= IMAGES_EACH_TRIAL_MAX;
-        let others = others(&rows, |settings| small || settings.is_hasty());
-        let mut tried = study(scenario, entries(others, trial_seeds), progress);
+        let rivals = RivalSettings::grid().into_iter().filter(|settings| small || settings.is_hasty());
+        let ours = entries(without(&rows, TARGETS.map(Contender::latency)), sweep_seeds, false);
+        let trials = entries(without(&rows, rivals.map(Contender::rival)), trial_seeds, false);
+        let mut tried = study(scenario, ours.into_iter().chain(trials).collect(), progress);
         let finalists = finalists(&mut tried, scenario.target);
-        rows.extend(study(scenario, entries(finalists, rival_seeds), progress));
+        rows.extend(study(scenario, entries(finalists, rival_seeds, true), progress));
         rows.extend(tried);
     }
     Comparison { scenario: scenario.clone(), rows, asked }
@@ -101,15 +105,13 @@ fn images(scenario: &Scenario) -> u64 {
     std::iter::from_fn(|| Some(arrivals.next()).filter(|at| *at != NEVER)).fold(0, |count, _| count + 1)
 }
 
-fn entries(contenders: Vec<Contender>, seeds: u64) -> Vec<Entry> {
-    contenders.into_iter().map(|contender| Entry { contender, seeds, timeline: false }).collect()
+fn entries(contenders: Vec<Contender>, seeds: u64, timeline: bool) -> Vec<Entry> {
+    contenders.into_iter().map(|contender| Entry { contender, seeds, timeline }).collect()
 }
 
-/// Our targets and the rivals' grids, without what was run already.
-fn others(rows: &[Row], wanted: impl Fn(&RivalSettings) -> bool) -> Vec<Contender> {
-    let ours = TARGETS.into_iter().map(Contender::latency);
-    let rivals = RivalSettings::grid().into_iter().filter(wanted).map(Contender::rival);
-    ours.chain(rivals).filter(|one| rows.iter().all(|row| row.contender != *one)).collect()
+/// Those that were not run already.
+fn without(rows: &[Row], contenders: impl IntoIterator<Item = Contender>) -> Vec<Contender> {
+    contenders.into_iter().filter(|one| rows.iter().all(|row| row.contender != *one)).collect()
 }
 
 /// Takes the best tuned rivals out of those tried.

@@ -60,12 +60,12 @@ fn figures(page: &mut String, report: &Report) -> std::fmt::Result {
     }
     page.push_str("</tr>\n");
     for figure in &report.figures {
-        let [scenario, must, got, rival, verdict] = figure_cells(figure).map(|cell| escape(&cell));
+        let [scenario, verdict, must, got, rival] = figure_cells(figure).map(|cell| escape(&cell));
         let (class, sign) = if figure.passes() { ("met", "✓") } else { ("missed", "✗") };
         writeln!(
             page,
-            "<tr><td class=\"nowrap\">{scenario}</td><td>{must}</td><td>{got}</td><td>{rival}</td>\
-             <td class=\"{class}\">{sign} {verdict}</td></tr>"
+            "<tr><td class=\"nowrap\">{scenario}</td><td class=\"{class}\">{sign} {verdict}</td>\
+             <td class=\"nowrap\">{must}</td><td class=\"nowrap\">{got}</td><td>{rival}</td></tr>"
         )?;
     }
     page.push_str("</table></div>\n</section>\n");
@@ -157,11 +157,8 @@ fn number(column: usize) -> &'static str {
 /// "BEST RIVAL" as "Best rival"; units stay as they are.
 fn sentence_case(title: &str) -> String {
     let mut words = title.split(' ').map(|word| {
-        if word.len() > 1 && !word.starts_with('P') && word != "USD" {
-            word.to_lowercase()
-        } else {
-            word.to_owned()
-        }
+        let is_unit = word == "USD" || word.ends_with(|last: char| last.is_ascii_digit());
+        if word.len() > 1 && !is_unit { word.to_lowercase() } else { word.to_owned() }
     });
     let first = words.next().unwrap_or_default();
     let mut letters = first.chars();

@@ -162,7 +162,7 @@
   const PANELS = [
     { title: 'Waiting images', lines: [['queue', 1.8, 1]] },
     { title: 'Instances: ready, and wanted (thin)', lines: [['want', 1, .6], ['ready', 2, 1]] },
-    { title: 'p95 of the last minute’s answers, s', lines: [['p95', 1.8, 1]] },
+    { title: 'p95 of the answers at that time, s', lines: [['p95', 1.8, 1]] },
   ];
 
   // Queue, instances and p95 over the time of the first seed, one under the other.
@@ -172,8 +172,8 @@
     const box = tip(plot);
     let x = null, back = null, cursor = null, span = 1;
     function draw() {
-      const width = plot.clientWidth, left = 46, right = 10, each = width < 560 ? 120 : 140, gap = 34;
-      const height = PANELS.length * (each + gap) + 26;
+      const width = plot.clientWidth, left = 46, right = 10, each = width < 560 ? 120 : 140, gap = 42;
+      const height = PANELS.length * (each + gap) + 22;
       svg.replaceChildren();
       svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
       svg.setAttribute('height', height);
@@ -181,11 +181,11 @@
       x = (value) => left + (value / span) * (width - left - right);
       back = (px) => ((px - left) / (width - left - right)) * span;
       PANELS.forEach((panel, i) => {
-        const top = i * (each + gap) + 22, floor = top + each;
+        const top = i * (each + gap) + 30, floor = top + each;
         let most = 1;
         for (const one of shown) for (const [key] of panel.lines) for (const value of one[key]) if (value > most) most = value;
         const y = (value) => floor - (value / most) * each;
-        element(svg, 'text', { class: 'label', x: 0, y: top - 8 }, panel.title);
+        element(svg, 'text', { class: 'label', x: 0, y: top - 14 }, panel.title);
         for (const value of steps(most, 4)) {
           element(svg, 'line', { class: value ? 'grid' : 'axis', x1: left, x2: width - right, y1: y(value), y2: y(value) });
           element(svg, 'text', { x: left - 6, y: y(value) + 4, 'text-anchor': 'end' }, axis(value));
@@ -206,13 +206,15 @@
               const value = one[key][k];
               if (value === null) { pen = false; return; }
               path += pen && key !== 'p95' ? `H${x(at).toFixed(1)}V${y(value).toFixed(1)}` : `${pen ? 'L' : 'M'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+              // A point between gaps is a dot.
+              if (!pen && (one[key][k + 1] ?? null) === null) path += 'h.01';
               pen = true;
             });
-            element(svg, 'path', { d: path, fill: 'none', stroke: colour(one.family), 'stroke-width': weight, opacity, 'stroke-linejoin': 'round' });
+            element(svg, 'path', { d: path, fill: 'none', stroke: colour(one.family), 'stroke-width': weight, opacity, 'stroke-dasharray': one.dashed ? '7 4' : 'none', 'stroke-linejoin': 'round', 'stroke-linecap': 'round' });
           }
         }
       });
-      cursor = element(svg, 'line', { class: 'axis', y1: 22, y2: height - 26 - gap + 12, x1: -9, x2: -9 });
+      cursor = element(svg, 'line', { class: 'axis', y1: 30, y2: height - gap - 22 + 30, x1: -9, x2: -9 });
     }
     function tell(event) {
       const [px, py] = place(svg, event);

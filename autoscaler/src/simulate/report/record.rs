@@ -74,6 +74,8 @@ pub struct TimelineRecord {
     settings: String,
     /// Whether the plot shows it until told otherwise.
     shown: bool,
+    /// Another of its family, and so of its colour, comes before it.
+    dashed: bool,
     at: Vec<f64>,
     queue: Vec<u64>,
     want: Vec<u32>,
@@ -168,25 +170,35 @@ impl RowRecord {
 
 /// Of ours, the course's and the best rival at first; the others on a click.
 fn timelines(comparison: &Comparison) -> Vec<TimelineRecord> {
-    let with: Vec<&Row> = comparison.rows.iter().filter(|row| !row.timeline.is_empty()).collect();
     let best = comparison.best_rival().map(|row| &row.contender);
+    let with = |(i, row): &(usize, &Row)| {
+        !row.timeline.is_empty() && (*i < comparison.asked || Some(&row.contender) == best)
+    };
+    let with: Vec<&Row> = comparison.rows.iter().enumerate().filter(with).map(|(_, row)| row).collect();
     let first_of_ours = with.iter().position(|row| row.contender.is_ours());
     let timeline = |(i, row): (usize, &&Row)| {
         let contender = &row.contender;
         let shown = Some(i) == first_of_ours || contender.family == "course" || Some(contender) == best;
         TimelineRecord::of(row, shown)
     };
-    with.iter().enumerate().map(timeline).collect()
+    let mut timelines: Vec<TimelineRecord> = with.iter().enumerate().map(timeline).collect();
+    for i in 1..timelines.len() {
+        let (before, from) = timelines.split_at_mut(i);
+        from[0].dashed = before.iter().any(|one| one.family == from[0].family);
+    }
+    timelines
 }
 
 impl TimelineRecord {
     fn of(row: &Row, shown: bool) -> Self {
         let contender = &row.contender;
+        let tuned = if contender.kind == Kind::Tuned { ", tuned" } else { "" };
         let mut record = Self {
             family: contender.family,
-            title: contender.title.clone(),
+            title: format!("{}{tuned}", contender.title),
             settings: contender.settings.clone(),
             shown,
+            dashed: false,
             at: Vec::new(),
             queue: Vec::new(),
             want: Vec::new(),

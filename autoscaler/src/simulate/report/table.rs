@@ -15,14 +15,14 @@ pub const HEADER: [&str; 12] = [
     "P99 s",
     "LATE %",
     "HOURS",
-    "x WORK",
+    "× WORK",
     "USD",
     "STARTS",
     "THROTTLED",
     "SEEDS",
 ];
 
-pub const FIGURE_HEADER: [&str; 5] = ["SCENARIO", "MUST", "GOT", "BEST RIVAL WITHIN THE TARGET", ""];
+pub const FIGURE_HEADER: [&str; 5] = ["SCENARIO", "RESULT", "MUST", "GOT", "BEST RIVAL WITHIN THE TARGET"];
 
 /// The rows that a person wants to see: those asked for, and the best of the tuned rivals.
 pub fn printed(comparison: &Comparison) -> Vec<&Row> {
@@ -59,10 +59,10 @@ pub fn figure_cells(figure: &Graded) -> [String; FIGURE_HEADER.len()] {
         if figure.passes() { "met".to_owned() } else { format!("missed: {}", figure.misses.join(", ")) };
     [
         format!("{}, T = {} s", figure.scenario, figure.target),
+        verdict,
         figure.must.clone(),
         figure.got.clone(),
         figure.best_rival.clone(),
-        verdict,
     ]
 }
 

@@ -81,6 +81,7 @@ impl RivalSettings {
         match self {
             Self::Course(_) => "course's step",
             Self::Keda(_) => "KEDA + HPA",
+            Self::Ec2(settings) if settings.min_instances == 0 => "EC2 tracking from 0",
             Self::Ec2(_) => "EC2 target tracking",
             Self::Knative(_) => "Knative KPA",
             Self::Buildkite(_) => "buildkite scaler",

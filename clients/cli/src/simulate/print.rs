@@ -16,6 +16,9 @@ use crate::{
 /// Columns of words before those of numbers.
 const WORDS: usize = 2;
 
+/// The column of figures that says whether one is met.
+const VERDICT: usize = 1;
+
 /// What takes part, and what it is tried on.
 pub(super) fn list(output: &mut Output, style: Style) -> Result<(), Failure> {
     let mut table = new_table(style, &["SCENARIO", "TARGET", "MAX", "FIGURE", "ABOUT"]);
@@ -63,7 +66,7 @@ pub(super) fn figures(output: &mut Output, style: Style, report: &Report) -> Res
     for figure in &report.figures {
         let mut cells = report::figure_cells(figure);
         if !figure.passes()
-            && let Some(verdict) = cells.last_mut()
+            && let Some(verdict) = cells.get_mut(VERDICT)
         {
             *verdict = style.red(verdict);
         }
