@@ -103,7 +103,7 @@ def test_services_are_told_what_the_stack_made(deployed):
     gateway = environment(texts["gateway"], "gateway")
     worker = environment(texts["worker"], "worker")
     autoscaler = environment(texts["autoscaler"], "autoscaler")
-    assert gateway["DUNLIN_QUEUE"] == worker["DUNLIN_QUEUE"] == found["QueueUrl"]
+    assert gateway["DUNLIN_QUEUE"] == worker["DUNLIN_QUEUE"] == autoscaler["DUNLIN_QUEUE"] == found["QueueUrl"]
     assert gateway["DUNLIN_STORE"] == worker["DUNLIN_STORE"] == found["StoreUrl"]
     assert worker["DUNLIN_RESULTS"] == found["ResultsUrl"]
     assert worker["DUNLIN_MODEL"] == "onnx:/opt/dunlin/model"
