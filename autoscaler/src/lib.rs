@@ -34,7 +34,6 @@ use axum::Router;
 use platform::{
     Error, Kind, Result,
     program::ServiceOptions,
-    queue::Queue,
     serve::{self, Grpc, Health},
     shutdown::Shutdown,
 };
@@ -59,6 +58,7 @@ use crate::{
     leader::Lease,
     service::{AutoscalerApi, ControlApi, Desk, KedaApi},
     shared::{Shared, SharedParts},
+    sqs_counts::Counted,
 };
 pub use fleet::adopt;
 pub use options::{Options, PolicyName};
@@ -98,7 +98,7 @@ pub struct Autoscaler {
     controller: Controller,
     lease: Option<Arc<Lease>>,
     /// Whose counts stand in for the gateways'.
-    queue: Option<Arc<dyn Queue>>,
+    counted: Option<Counted>,
     shared: Arc<Shared>,
     grace: Duration,
 }
@@ -136,8 +136,8 @@ impl Autoscaler {
         if store.is_none() {
             tracing::info!("decisions are kept in memory only");
         }
-        let queue = match options.counted_queue() {
-            Some(url) => Some(platform::queue::open_for_counts(url).await?),
+        let counted = match options.counted_queue() {
+            Some(url) => Some(Counted::open(url).await?),
             None => None,
         };
         let log = DecisionLog::open(store.clone()).await?;
@@ -171,7 +171,7 @@ impl Autoscaler {
         let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
         let grace = options.grace;
-        Ok(Self { address, listener, router, health, server, controller, lease, queue, shared, grace })
+        Ok(Self { address, listener, router, health, server, controller, lease, counted, shared, grace })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -183,7 +183,7 @@ impl Autoscaler {
     ///
     /// Dropped, it kills the worker processes.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
-        let Self { listener, router, health, server, controller, lease, queue, shared, grace, .. } = self;
+        let Self { listener, router, health, server, controller, lease, counted, shared, grace, .. } = self;
         let serving = serve::serve(listener, router, &server);
         tokio::pin!(serving);
         tokio::select! {
@@ -191,7 +191,7 @@ impl Autoscaler {
                 return ended.and_then(|()| Err(Error::new(Kind::Internal, "the server ended by itself")));
             }
             () = keep(lease.as_deref(), &shared) => {}
-            () = sqs_counts::watch(queue, &shared) => {}
+            () = sqs_counts::watch(counted, &shared) => {}
             () = controller.run(shutdown, grace) => {}
         }
         if let Some(lease) = &lease {

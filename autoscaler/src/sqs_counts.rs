@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use platform::queue::{Counts, Queue};
+use platform::{
+    Kind, Result,
+    queue::{Counts, Queue},
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{decide, shared::Shared};
@@ -35,9 +38,39 @@ struct Difference {
     gateways: u64,
 }
 
+/// A queue that has counts of its own.
+pub struct Counted {
+    url: String,
+    /// `None`: it did not answer yet.
+    queue: Option<Arc<dyn Queue>>,
+}
+
+impl Counted {
+    /// A queue that cannot be is an error. One that does not answer now is asked again later: the gateways' counts are enough.
+    pub async fn open(url: &str) -> Result<Self> {
+        let queue = match platform::queue::open_for_counts(url).await {
+            Ok(queue) => Some(queue),
+            Err(error) if error.kind() == Kind::Config => return Err(error.context("open --queue")),
+            Err(error) => {
+                tracing::warn!(%error, "open the queue that is counted");
+                None
+            }
+        };
+        Ok(Self { url: url.to_owned(), queue })
+    }
+
+    async fn counts(&mut self) -> Result<Counts> {
+        let queue = match &self.queue {
+            Some(queue) => Arc::clone(queue),
+            None => Arc::clone(self.queue.insert(platform::queue::open_for_counts(&self.url).await?)),
+        };
+        queue.counts().await
+    }
+}
+
 /// Looks at the queue now and then while this autoscaler leads; never returns.
-pub async fn watch(queue: Option<Arc<dyn Queue>>, shared: &Shared) {
-    let Some(queue) = queue else { return std::future::pending().await };
+pub async fn watch(counted: Option<Counted>, shared: &Shared) {
+    let Some(mut counted) = counted else { return std::future::pending().await };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leading = shared.leading.subscribe();
@@ -47,7 +80,7 @@ pub async fn watch(queue: Option<Arc<dyn Queue>>, shared: &Shared) {
             return std::future::pending().await;
         }
         ticks.tick().await;
-        let counts = queue.counts().await;
+        let counts = counted.counts().await;
         if let Err(error) = &counts {
             tracing::warn!(%error, "count tasks in the queue");
         }
@@ -59,7 +92,7 @@ pub async fn watch(queue: Option<Arc<dyn Queue>>, shared: &Shared) {
 
 impl Estimates {
     /// Takes in a look. `gateways`: how many images wait for an answer there, where all gateways are known.
-    pub fn take(&mut self, at: Duration, counts: Result<Counts, String>, gateways: Option<u64>) {
+    pub fn take(&mut self, at: Duration, counts: std::result::Result<Counts, String>, gateways: Option<u64>) {
         let counts = match counts {
             Ok(counts) => counts,
             Err(problem) => {
@@ -112,13 +145,26 @@ fn is_far(queue: u64, gateways: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use platform::{
+        faults::Fault,
+        queue::{
+            MemoryLimits, MemoryQueue, Task,
+            faulty::{FaultyQueue, QueueCall},
+        },
+    };
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::{
+        clock::Clock, command::Orders, decision_log::DecisionLog, policy_request::PolicyDefaults,
+        shared::SharedParts,
+    };
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(1000 + seconds)
     }
 
-    fn counts(visible: u64, leased: u64) -> Result<Counts, String> {
+    fn counts(visible: u64, leased: u64) -> std::result::Result<Counts, String> {
         Ok(Counts { visible, leased, oldest_age: Duration::ZERO })
     }
 
@@ -154,12 +200,45 @@ mod tests {
         assert!(told(200, 0, Some(100)));
     }
 
-    #[test]
-    fn queue_that_cannot_be_counted_is_told() {
-        let mut estimates = Estimates::default();
-        estimates.take(at(0), Err("the queue cannot be counted: no such queue".to_owned()), None);
-        assert_eq!(estimates.warnings().count(), 1);
-        estimates.take(at(20), counts(0, 0), None);
-        assert_eq!(estimates.warnings().count(), 0);
+    async fn shared() -> Shared {
+        let (orders, _) = Orders::channel();
+        Shared::new(SharedParts {
+            clock: Clock::start(),
+            log: DecisionLog::open(None).await.unwrap(),
+            orders,
+            policy_defaults: PolicyDefaults { keep: Duration::ZERO, tick: Duration::from_secs(2) },
+            price_per_hour_usd: 0.0,
+            stop: CancellationToken::new(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queue_is_looked_at_by_the_leader_alone_and_what_is_wrong_is_told() {
+        let shared = shared().await;
+        let memory = MemoryQueue::new(MemoryLimits { tasks_max: 10, bytes_max: 1000 });
+        let tasks = ["a", "b", "c"].map(|task_id| Task { task_id: task_id.to_owned(), ..Task::default() });
+        memory.send(tasks.into()).await.unwrap();
+        let queue = FaultyQueue::new(memory);
+        let counted = Counted { url: String::new(), queue: Some(queue.clone() as Arc<dyn Queue>) };
+        let after = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            let seen = shared.load().observe(shared.clock.now());
+            (seen.visible, seen.approximate, shared.load().warnings())
+        };
+        let looked = async {
+            assert_eq!(after(60).await, (0, false, vec![]));
+            shared.leading.send_replace(true);
+            assert_eq!(after(1).await, (3, true, vec![]));
+            queue.fail(QueueCall::Counts, 1, Fault::Before);
+            let (visible, _, warnings) = after(40).await;
+            assert!(visible == 3 && warnings[0].starts_with("the queue cannot be counted: "), "{warnings:?}");
+            assert_eq!(after(40).await.0, 0, "the last estimate is too old");
+            queue.heal();
+            assert_eq!(after(20).await, (3, true, vec![]));
+        };
+        tokio::select! {
+            () = watch(Some(counted), &shared) => panic!("it ended"),
+            () = looked => {}
+        }
     }
 }
