@@ -63,8 +63,10 @@ impl Controller {
             self.show_leaders(&mut status);
         }
         let view = View { status, instances };
+        // To compare two views of thousands of instances takes longer than to decide.
+        let watched = self.shared.view.receiver_count() > 0;
         self.shared.view.send_if_modified(|last| {
-            let changed = !is_same(last, &view);
+            let changed = watched && !is_same(last, &view);
             *last = view;
             changed
         });

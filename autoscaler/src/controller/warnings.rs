@@ -13,36 +13,32 @@ const LATE_BOOTS: u32 = 2;
 
 impl Controller {
     pub(super) fn warnings(&self, observation: &Observation) -> Vec<String> {
-        let mut warnings: Vec<_> = [&self.fleet_problem, &self.log_problem, &self.memory.problem]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        if self.epoch().is_none() {
+            let follows = "another autoscaler leads: this one shows what it decided, and does nothing";
+            let ours = self.fleet_problem.iter().cloned().chain(self.fleet.warnings());
+            return ours.chain([follows.to_owned()]).collect();
+        }
+        let problems = [&self.fleet_problem, &self.log_problem, &self.memory.problem];
+        let mut warnings: Vec<_> = problems.into_iter().flatten().cloned().collect();
         warnings.extend(self.words.warnings());
         warnings.extend(self.breaker.warning(observation.at));
         warnings.extend(self.fleet.warnings());
         warnings.extend(self.shared.load().warnings());
         warnings.extend(self.asked.as_ref().and_then(Asked::warning));
-        match observation.queue.as_of {
-            _ if self.epoch().is_none() => {
-                warnings.push(
-                    "another autoscaler leads: this one shows what it decided, and does nothing".to_owned(),
-                );
-            }
-            None => warnings.push("no gateway is connected: the fleet is held as it is".to_owned()),
-            Some(as_of) => {
-                let age = observation.at.saturating_sub(as_of);
-                if age > self.words.policy().stale_after {
-                    let age = age.as_secs_f64();
-                    warnings.push(format!(
-                        "a gateway's counts are {age:.0} s old: nothing is stopped on their word"
-                    ));
-                }
-            }
-        }
+        warnings.extend(self.stale_counts(observation));
         warnings.extend(silent_workers(observation));
         warnings.extend(self.infeasible_target(observation));
         warnings
+    }
+
+    /// Counts that are too old to stop anything on their word, or are not there.
+    fn stale_counts(&self, observation: &Observation) -> Option<String> {
+        let Some(as_of) = observation.queue.as_of else {
+            return Some("no gateway is connected: the fleet is held as it is".to_owned());
+        };
+        let age = observation.at.saturating_sub(as_of);
+        let age = (age > self.words.policy().stale_after).then(|| age.as_secs_f64())?;
+        Some(format!("a gateway's counts are {age:.0} s old: nothing is stopped on their word"))
     }
 
     /// A target that an image misses whenever it has to wait for an instance to start.
