@@ -1,66 +1,68 @@
-//! The figures of the `latency` policy in the simulator: `figures [SCENARIO|all] [SEEDS] [TARGET SECONDS]`.
+//! A table of the simulator, for trying things: `figures [SCENARIO,...|all] [SEEDS] [TARGET SECONDS] [CONTENDER,...]`.
+//! Contenders are `latency` (the default), `backlog`, `step`, and the rivals' families.
 
-use std::{num::NonZeroUsize, thread, time::Duration};
+use std::num::NonZeroU64;
 
-use autoscaler::{
-    decide::{Latency, Policy, Rule},
-    simulate::{self, Estimate, Player, Scenario},
-};
+use autoscaler::simulate::{self, Contender, Estimate, Extent, Progress, Row, Scenario};
 
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let name = arguments.next().unwrap_or_else(|| "all".to_owned());
-    let seeds = number(arguments.next(), 5)?;
-    let target = Duration::from_secs(number(arguments.next(), 60)?);
-    let scenarios = match name.as_str() {
-        "all" => simulate::scenarios(),
-        name => vec![simulate::find(name).ok_or_else(|| format!("no scenario {name}"))?],
-    };
-    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let seeds: Vec<u64> = (0..seeds).collect();
+    let names = arguments.next().unwrap_or_else(|| "all".to_owned());
+    let seeds = arguments
+        .next()
+        .map_or(Ok(NonZeroU64::MIN), |seeds| seeds.parse().map_err(|error| format!("{seeds}: {error}")))?;
+    let target = arguments.next().map(|target| target.parse::<f64>()).transpose();
+    let target = target.map_err(|error| format!("target: {error}"))?;
+    let contenders = arguments.next().unwrap_or_else(|| "latency".to_owned());
     println!("{HEADER}");
-    for scenario in &scenarios {
-        let player = || Player::Ours(policy(scenario, target));
-        let sum = simulate::summary(&simulate::run_all(scenario, &player, &seeds, threads));
-        let lost = sum.interrupted.mean + sum.unanswered.mean;
-        println!(
-            "{:14} {:9.0} {:7.2} {:>14} {:7.2} {:6.2} {:>16} {:6.3} {:7.1} {:7.1} {lost:5.1}",
-            scenario.name,
-            sum.requests.mean,
-            sum.p50.mean,
-            shown(sum.p95),
-            sum.p99.mean,
-            sum.late_ratio.mean * 100.0,
-            shown(sum.instance_hours),
-            sum.instance_hours.mean / sum.work_hours.mean,
-            sum.starts.mean,
-            sum.throttled.mean,
-        );
+    for scenario in found(&names)? {
+        let target = target.unwrap_or(scenario.target);
+        let named = |name| Contender::named(name, target).ok_or_else(|| format!("no contender {name}"));
+        let contenders: Vec<Vec<_>> = contenders.split(',').map(named).collect::<Result<_, _>>()?;
+        let extent = Extent { seeds, tuned: false };
+        for row in simulate::compare(&scenario, &contenders.concat(), extent, &Quiet).rows {
+            print_row(&scenario, &row);
+        }
     }
     Ok(())
 }
 
-const HEADER: &str = "scenario        requests     p50            p95     p99  late%   instance-hours x work  starts refused  lost";
+const HEADER: &str = "scenario                                  requests     p50             p95     p99  late%   instance-hours x work  starts refused  lost";
 
-fn number(argument: Option<String>, otherwise: u64) -> Result<u64, String> {
-    let Some(argument) = argument else { return Ok(otherwise) };
-    argument.parse().map_err(|error| format!("{argument}: {error}"))
+fn found(names: &str) -> Result<Vec<Scenario>, String> {
+    if names == "all" {
+        return Ok(simulate::scenarios());
+    }
+    names.split(',').map(|name| simulate::find(name).ok_or_else(|| format!("no scenario {name}"))).collect()
+}
+
+fn print_row(scenario: &Scenario, row: &Row) {
+    let sum = &row.summary;
+    let name = format!("{} {}", scenario.name, row.contender.name());
+    let lost = sum.interrupted.mean + sum.unanswered.mean;
+    println!(
+        "{name:40} {:9.0} {:7.2} {:>15} {:7.2} {:6.2} {:>16} {:6.3} {:7.1} {:7.1} {lost:5.1}",
+        sum.requests.mean,
+        sum.p50.mean,
+        shown(sum.p95),
+        sum.p99.mean,
+        sum.late_ratio.mean * 100.0,
+        shown(sum.instance_hours),
+        sum.instance_hours.mean / sum.work_hours.mean,
+        sum.starts.mean,
+        sum.throttled.mean,
+    );
 }
 
 fn shown(estimate: Estimate) -> String {
     format!("{:.3}+-{:.3}", estimate.mean, estimate.half_width)
 }
 
-/// What the autoscaler does by default.
-fn policy(scenario: &Scenario, target: Duration) -> Policy {
-    Policy {
-        rule: Rule::Latency(Latency { target, quantile: 0.95, hold_max: Duration::from_secs(300) }),
-        min_instances: scenario.min_instances,
-        max_instances: scenario.max_instances,
-        hold: None,
-        keep: Duration::from_secs(120),
-        stale_after: target.max(Duration::from_secs(12)) / 4,
-        floors: Vec::new(),
-        version: 1,
-    }
+/// Nobody watches how far it is.
+struct Quiet;
+
+impl Progress for Quiet {
+    fn planned(&self, _runs: u64) {}
+
+    fn done(&self) {}
 }

@@ -3,24 +3,19 @@
 use super::{
     Look, Player, RunOptions,
     arrivals::Generator,
-    clock::{Micros, NEVER, micros, seconds},
+    clock::{Micros, NEVER, micros},
     ours::Ours,
-    outcome::{Outcome, Sample},
+    outcome::Outcome,
     random::{LogNormal, Purpose, Stream},
     scenario::{Fault, Scenario},
-    tally::quantile,
-    theirs::Theirs,
+    theirs::{Chances, Theirs},
+    timeline::Timeline,
     work::{Image, small},
     world::{Phase, Timer, World},
 };
 
 /// However badly it is scaled, a run ends so long after its last arrival; what is left is lost.
 const GIVE_UP_AFTER: f64 = 86_400.0;
-
-/// A timeline is thinned out when it has more samples than this, and ends with at least half of them.
-const SAMPLES_MAX: usize = 1200;
-
-const FIRST_SAMPLE_PERIOD: Micros = 2_000_000;
 
 pub(super) struct Engine<'a> {
     world: World<'a>,
@@ -41,13 +36,6 @@ enum Deciders {
     Theirs(Theirs),
 }
 
-struct Timeline {
-    samples: Vec<Sample>,
-    period: Micros,
-    /// Answers that the samples cover.
-    covered: usize,
-}
-
 impl<'a> Engine<'a> {
     pub(super) fn new(scenario: &'a Scenario, player: Player, seed: u64, options: RunOptions) -> Self {
         let mut world = World::new(scenario, seed);
@@ -58,8 +46,12 @@ impl<'a> Engine<'a> {
                 Deciders::Ours(vec![Ours::new(&mut world, policy, phase.uniform(), counts)])
             }
             Player::Rival(rival) => {
-                let victims = Stream::new(&scenario.name, seed, Purpose::Victims);
-                Deciders::Theirs(Theirs::new(&mut world, rival, phase.uniform(), victims))
+                let chances = Chances {
+                    phase: phase.uniform(),
+                    victims: Stream::new(&scenario.name, seed, Purpose::Victims),
+                    noise: Stream::new(&scenario.name, seed, Purpose::Counts),
+                };
+                Deciders::Theirs(Theirs::new(&mut world, rival, chances))
             }
         };
         for (number, fault) in scenario.faults.iter().enumerate() {
@@ -68,10 +60,7 @@ impl<'a> Engine<'a> {
                 world.after(micros(at), Timer::Fault { number });
             }
         }
-        let timeline = options.timeline.then(|| {
-            world.after(FIRST_SAMPLE_PERIOD, Timer::Sample);
-            Timeline { samples: Vec::new(), period: FIRST_SAMPLE_PERIOD, covered: 0 }
-        });
+        let timeline = options.timeline.then(|| Timeline::new(&mut world));
         let mut generator = scenario.arrivals.generate(&scenario.name, seed);
         Self {
             next_arrival: generator.next(),
@@ -252,8 +241,10 @@ impl<'a> Engine<'a> {
         match self.world.scenario.faults[number] {
             Fault::SpotNotice { within, share, notice, .. } => self.world.storm(share, within, notice),
             Fault::Restart { down_for, snapshot, .. } => {
-                if let Deciders::Ours(deciders) = &mut self.deciders {
-                    deciders[0].restart(&self.world, micros(down_for), snapshot);
+                let until = self.world.now + micros(down_for);
+                match &mut self.deciders {
+                    Deciders::Ours(deciders) => deciders[0].restart(until, snapshot),
+                    Deciders::Theirs(rival) => rival.restart(until),
                 }
             }
             Fault::SplitBrain { from, until } => {
@@ -278,22 +269,9 @@ impl<'a> Engine<'a> {
 
     fn sample(&mut self) {
         let want = self.want();
-        let Some(timeline) = &mut self.timeline else { return };
-        let world = &mut self.world;
-        let mut answers = world.tally.latencies[timeline.covered..].to_vec();
-        timeline.covered = world.tally.latencies.len();
-        timeline.samples.push(Sample {
-            at: seconds(world.now),
-            queue: world.work.waiting() as u64 + world.work.in_flight,
-            want,
-            ready: world.count(Phase::Ready),
-            starting: world.count(Phase::Starting),
-            p95: quantile(&mut answers, 0.95),
-        });
-        if timeline.samples.len() > SAMPLES_MAX {
-            timeline.thin_out();
+        if let Some(timeline) = &mut self.timeline {
+            timeline.sample(&mut self.world, want);
         }
-        world.after(timeline.period, Timer::Sample);
     }
 
     fn outcome(mut self) -> Outcome {
@@ -301,24 +279,8 @@ impl<'a> Engine<'a> {
             Deciders::Ours(deciders) => deciders[0].prediction_error(),
             Deciders::Theirs(_) => 0.0,
         };
-        let timeline = self.timeline.take().map(|timeline| timeline.samples);
+        let timeline = self.timeline.take().map(Timeline::into_samples);
         Outcome { prediction_error, timeline, ..Outcome::of(&mut self.world) }
-    }
-}
-
-impl Timeline {
-    /// Two samples become one, with the worse of what they show.
-    fn thin_out(&mut self) {
-        let one_of = |pair: &[Sample]| {
-            let last = pair[pair.len() - 1];
-            pair.iter().fold(last, |worst, sample| Sample {
-                queue: worst.queue.max(sample.queue),
-                p95: worst.p95.max(sample.p95),
-                ..worst
-            })
-        };
-        self.samples = self.samples.chunks(2).map(one_of).collect();
-        self.period *= 2;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be done to a machine, and what it leads to.
 
 use super::{
-    clock::{Micros, micros, seconds},
+    clock::{micros, seconds},
     scenario::Fault,
     work::small,
     world::{Machine, Phase, Timer, World},
@@ -9,9 +9,6 @@ use super::{
 
 /// Boots that the measured time is the median of, as in `roster.rs`.
 const BOOTS: usize = 21;
-
-/// SQS's default of 30 s: when an image comes back whose worker was killed.
-const VISIBILITY: f64 = 30.0;
 
 /// As in `roster.rs`: a worker that has not come by then is not coming; or by twice the slowest boot,
 /// where that is longer.
@@ -179,7 +176,7 @@ impl World<'_> {
     }
 
     /// Takes nothing more, and confirms once it holds nothing.
-    fn finish(&mut self, machine: usize, phase: Phase) {
+    pub(super) fn finish(&mut self, machine: usize, phase: Phase) {
         if !matches!(self.machines[machine].phase, Phase::Starting | Phase::Ready | Phase::Draining) {
             return;
         }
@@ -212,16 +209,6 @@ impl World<'_> {
         self.after(micros(self.scenario.stop), Timer::Stopped { machine: small(machine) });
     }
 
-    /// What it holds is lost, and comes back after the visibility timeout.
-    pub(super) fn kill(&mut self, machine: usize) {
-        for image in self.work.take_away(machine) {
-            self.tally.interrupted += 1;
-            self.hidden.push_back(image);
-            self.after(micros(VISIBILITY), Timer::Redeliver);
-        }
-        self.stop(machine);
-    }
-
     pub(super) fn stopped(&mut self, machine: usize) {
         if self.tends_itself && self.count(Phase::Stopped) >= self.scenario.stopped_pool {
             self.forget(machine);
@@ -237,44 +224,7 @@ impl World<'_> {
         }
     }
 
-    /// The cloud wants it back: its worker finishes what it can, and is told so by nobody else.
-    pub(super) fn notice(&mut self, machine: usize, notice: Micros) {
-        let (number, start) = (small(machine), self.machines[machine].start);
-        self.after(notice, Timer::TakenBack { machine: number, start });
-        self.finish(machine, Phase::Leaving);
-    }
-
-    /// A killed worker's image is seen again.
-    pub(super) fn redeliver(&mut self) {
-        if let Some(image) = self.hidden.pop_front() {
-            self.work.give_back(self.now, image);
-        }
-    }
-
-    /// The cloud wants a share of the machines back, and says so to each within some time.
-    pub(super) fn storm(&mut self, share: f64, within: f64, notice: f64) {
-        for number in self.listed.clone() {
-            let machine = &self.machines[number as usize];
-            let (runs, start) = (matches!(machine.phase, Phase::Starting | Phase::Ready), machine.start);
-            if self.fault_stream.chance(share) && runs {
-                let delay = micros(self.fault_stream.uniform() * within);
-                self.after(delay, Timer::Notice { machine: number, start, notice: micros(notice) });
-            }
-        }
-    }
-
-    /// The notice is over. What the worker could not finish it gave back just before.
-    pub(super) fn taken_back(&mut self, machine: usize) {
-        let images = self.work.take_away(machine);
-        self.tally.requeued += images.len() as u64;
-        self.work.close(machine);
-        self.end(machine);
-        for image in images {
-            self.work.give_back(self.now, image);
-        }
-    }
-
-    fn end(&mut self, machine: usize) {
+    pub(super) fn end(&mut self, machine: usize) {
         self.pay(machine);
         self.forget(machine);
     }

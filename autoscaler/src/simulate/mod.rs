@@ -10,6 +10,7 @@ mod engine;
 pub mod figures;
 mod fleet;
 mod frontier;
+mod losses;
 mod ours;
 mod outcome;
 mod random;
@@ -23,17 +24,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod theirs;
+mod timeline;
 mod troubles;
 mod what_if;
 mod work;
 mod world;
 
-use std::{
-    num::NonZeroUsize,
-    ops::ControlFlow,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread::ScopedJoinHandle,
-};
+use std::ops::ControlFlow;
 
 use crate::decide::{Decision, Observation, Policy};
 pub use arrivals::{Arrivals, Rate};
@@ -122,32 +119,4 @@ pub type Look<'a> = dyn FnMut(&Decision, &Observation) -> ControlFlow<()> + 'a;
 /// One run of ours that somebody looks on; `None` when it was ended before its end.
 pub fn run_shown(scenario: &Scenario, policy: Policy, seed: u64, look: &mut Look<'_>) -> Option<Outcome> {
     engine::Engine::new(scenario, Player::Ours(policy), seed, RunOptions::default()).run_shown(look)
-}
-
-/// A run for each seed, on so many threads; the outcomes are in the order of the seeds.
-pub fn run_all(
-    scenario: &Scenario,
-    player: &(dyn Fn() -> Player + Sync),
-    seeds: &[u64],
-    threads: NonZeroUsize,
-) -> Vec<Outcome> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut outcomes = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(seed) = seeds.get(number) else { return outcomes };
-            outcomes.push((number, run(scenario, player(), *seed, RunOptions::default())));
-        }
-    };
-    let mut outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.get().min(seeds.len())).map(|_| scope.spawn(work)).collect();
-        let join = |thread: ScopedJoinHandle<'_, Vec<(usize, Outcome)>>| match thread.join() {
-            Ok(outcomes) => outcomes,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        threads.into_iter().flat_map(join).collect()
-    });
-    outcomes.sort_by_key(|(number, _)| *number);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }

@@ -6,7 +6,6 @@ use super::{
     clock::{Micros, micros, seconds, since_epoch},
     counters::Listener,
     random::Stream,
-    scenario::Fault,
     sight,
     tally::quantile,
     world::{Phase, Timer, World},
@@ -112,12 +111,10 @@ impl Ours {
     }
 
     /// Gone for a while, and back with its last snapshot or with nothing.
-    pub(super) fn restart(&mut self, world: &World<'_>, down_for: Micros, snapshot: bool) {
-        self.down_until = world.now + down_for;
+    pub(super) fn restart(&mut self, until: Micros, snapshot: bool) {
+        self.down_until = until;
         self.state = if snapshot { self.stored.1.clone() } else { State::default() };
         self.wake_above = usize::MAX;
-        // What arrived before it came back is not known to it.
-        self.listener = Listener::new(self.down_until, world.totals());
     }
 
     /// An image has to wait. Called for each one, so it does nothing most times.
@@ -154,7 +151,8 @@ impl Ours {
         if world.now < self.down_until {
             return;
         }
-        if self.last.is_none_or(|last| last < self.down_until) && self.down_until > 0 {
+        if self.down_until > 0 && self.last.is_none_or(|last| last < self.down_until) {
+            // What arrived before it came back is not known to it.
             self.listener = Listener::new(world.now, world.totals());
         }
         self.last = Some(world.now);
@@ -202,7 +200,7 @@ impl Ours {
             self.seen.service.mean = Duration::from_secs_f64(mean);
             self.seen.service.p95 = Duration::from_secs_f64(p95);
         }
-        if is_stale(world) {
+        if sight::is_stale(world) {
             return;
         }
         let totals = world.totals();
@@ -269,13 +267,4 @@ impl Grades {
         }
         self.open = prediction.p95.map(|p95| (world.now, answers.len(), p95.as_secs_f64()));
     }
-}
-
-fn is_stale(world: &World<'_>) -> bool {
-    let now = seconds(world.now);
-    let stale = |fault: &Fault| match fault {
-        Fault::StaleCounts { from, until } => (*from..*until).contains(&now),
-        _ => false,
-    };
-    world.scenario.faults.iter().any(stale)
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    clock::{Micros, micros, since_epoch},
+    clock::{Micros, micros, seconds, since_epoch},
+    counters::Totals,
     random::{LogNormal, Stream},
     scenario::{Fault, Scenario},
     world::{Machine, Phase, World},
@@ -116,16 +117,8 @@ fn round(count: f64) -> u64 {
 
 pub(super) fn queue(world: &World<'_>, noise: &mut Stream) -> Queue {
     let (work, now) = (&world.work, world.now);
-    let approximate = world.scenario.faults.iter().find_map(|fault| match fault {
-        Fault::ApproximateCounts { lag, noise } => Some((*lag, *noise)),
-        _ => None,
-    });
-    if let Some((lag, variation)) = approximate {
-        let then = world.counters.at(now.saturating_sub(micros(lag)));
-        let guess = LogNormal::new(1.0, variation);
-        let mut guessed = |count: u64| round(count as f64 * guess.draw(noise));
-        let (visible, in_flight) = (guessed(then.visible), guessed(then.in_flight));
-        let as_of = Some(since_epoch(now));
+    let as_of = Some(since_epoch(now));
+    if let Some(Totals { visible, in_flight, .. }) = guessed(world, noise) {
         return Queue { visible, in_flight, as_of, approximate: true, ..Queue::default() };
     }
     let oldest = match (work.oldest_waiting(), work.oldest_in_flight()) {
@@ -137,7 +130,29 @@ pub(super) fn queue(world: &World<'_>, noise: &mut Stream) -> Queue {
         in_flight: work.in_flight,
         delayed: world.hidden.len() as u64,
         oldest_age: Duration::from_micros(oldest.map_or(0, |arrived| now - arrived)),
-        as_of: Some(since_epoch(now)),
+        as_of,
         approximate: false,
     }
+}
+
+/// A queue's own estimates, where a scenario has nothing better.
+pub(super) fn guessed(world: &World<'_>, noise: &mut Stream) -> Option<Totals> {
+    let (lag, variation) = world.scenario.faults.iter().find_map(|fault| match fault {
+        Fault::ApproximateCounts { lag, noise } => Some((*lag, *noise)),
+        _ => None,
+    })?;
+    let then = world.counters.at(world.now.saturating_sub(micros(lag)));
+    let factor = LogNormal::new(1.0, variation);
+    let mut guess = |count: u64| round(count as f64 * factor.draw(noise));
+    Some(Totals { visible: guess(then.visible), in_flight: guess(then.in_flight), ..then })
+}
+
+/// Whether the counts are those of an earlier moment.
+pub(super) fn is_stale(world: &World<'_>) -> bool {
+    let now = seconds(world.now);
+    let stale = |fault: &Fault| match fault {
+        Fault::StaleCounts { from, until } => (*from..*until).contains(&now),
+        _ => false,
+    };
+    world.scenario.faults.iter().any(stale)
 }

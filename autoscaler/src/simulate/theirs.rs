@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 
 use super::{
     Manner, Rival, Seen, Victims,
-    clock::{micros, seconds},
+    clock::{Micros, micros, seconds},
+    counters::Totals,
     random::Stream,
+    sight,
     world::{Phase, Timer, World},
 };
 
@@ -13,16 +15,35 @@ pub(super) struct Theirs {
     rival: Box<dyn Rival>,
     manner: Manner,
     victims: Stream,
+    noise: Stream,
+    /// The counts it saw last.
+    counts: Totals,
+    down_until: Micros,
     pub(super) want: u32,
 }
 
+/// The random numbers of a rival.
+pub(super) struct Chances {
+    /// Of the first tick, from 0 to 1.
+    pub(super) phase: f64,
+    pub(super) victims: Stream,
+    pub(super) noise: Stream,
+}
+
 impl Theirs {
-    pub(super) fn new(world: &mut World<'_>, rival: Box<dyn Rival>, phase: f64, victims: Stream) -> Self {
+    pub(super) fn new(world: &mut World<'_>, rival: Box<dyn Rival>, chances: Chances) -> Self {
+        let Chances { phase, victims, noise } = chances;
         let manner = rival.manner();
         world.tends_itself = true;
         let first = if manner.random_phase { phase * manner.tick } else { 0.0 };
         world.after(micros(first), Timer::Tick { decider: 0 });
-        Self { rival, manner, victims, want: world.current() }
+        let counts = Totals::default();
+        Self { rival, manner, victims, noise, counts, down_until: 0, want: world.current() }
+    }
+
+    /// Decides nothing for a while. What it remembers it keeps.
+    pub(super) fn restart(&mut self, until: Micros) {
+        self.down_until = until;
     }
 
     /// An image has to wait.
@@ -41,6 +62,9 @@ impl Theirs {
     }
 
     fn ask(&mut self, world: &mut World<'_>) {
+        if world.now < self.down_until {
+            return;
+        }
         let seen = self.see(world);
         let Some(want) = self.rival.want(&seen) else { return };
         let (min, max) = (world.scenario.min_instances, world.scenario.max_instances);
@@ -57,13 +81,19 @@ impl Theirs {
         }
     }
 
-    fn see(&self, world: &World<'_>) -> Seen {
+    fn see(&mut self, world: &World<'_>) -> Seen {
         let lag = micros(self.manner.counts_lag);
-        let counts = if lag == 0 { world.totals() } else { world.counters.at(world.now.saturating_sub(lag)) };
+        if !sight::is_stale(world) {
+            self.counts = match sight::guessed(world, &mut self.noise) {
+                Some(guessed) => guessed,
+                None if lag == 0 => world.totals(),
+                None => world.counters.at(world.now.saturating_sub(lag)),
+            };
+        }
         Seen {
             at: seconds(world.now),
-            visible: counts.visible,
-            in_flight: counts.in_flight,
+            visible: self.counts.visible,
+            in_flight: self.counts.in_flight,
             ready: world.count(Phase::Ready),
             starting: world.count(Phase::Starting),
             draining: world.count(Phase::Draining),
