@@ -192,7 +192,7 @@ mod tests {
         use prost::Message as _;
         let one = [0x3f, 0xf0, 0, 0, 0, 0, 0, 0].into_iter().rev();
         let value = MetricValue { metric_name: "a".to_owned(), metric_value: 2, metric_value_float: 1.0 };
-        let bytes: Vec<u8> = [0x0a, 1, b'a', 0x10, 2, 0x19].into_iter().chain(one.clone()).collect();
+        let bytes: Vec<u8> = [0x0a, 1, b'a', 0x10, 2, 0x19].into_iter().chain(one).collect();
         assert_eq!(value.encode_to_vec(), bytes);
         let spec = MetricSpec { metric_name: "a".to_owned(), target_size: 2, target_size_float: 1.0 };
         assert_eq!(spec.encode_to_vec(), bytes);

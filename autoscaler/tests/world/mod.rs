@@ -27,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 pub mod cloud;
+pub mod kubernetes;
 
 /// Far over what anything here takes, for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -17,6 +17,7 @@ use crate::{
     output::{ColourOptions, Document, Format, Output},
 };
 
+mod change;
 mod pause;
 mod policy;
 mod set;

@@ -6,11 +6,7 @@ use platform::{
 };
 use proto::v1::{GetStatusRequest, SetOverrideRequest, SetPolicyRequest};
 
-use super::{
-    OrderOptions,
-    policy::{Change, PolicyRecord},
-    when::When,
-};
+use super::{OrderOptions, change::Change, policy::PolicyRecord, when::When};
 use crate::{
     failure::{Failure, Outcome},
     orders::{OverrideRecord, override_words},
