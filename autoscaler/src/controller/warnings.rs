@@ -37,7 +37,7 @@ impl Controller {
             return Some("no gateway is connected: the fleet is held as it is".to_owned());
         };
         let age = observation.at.saturating_sub(as_of);
-        let age = (age > self.words.policy().stale_after).then(|| age.as_secs_f64())?;
+        let age = (age > self.words.policy().stale_after).then_some(age.as_secs_f64())?;
         Some(format!("a gateway's counts are {age:.0} s old: nothing is stopped on their word"))
     }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range};
 use super::CloudFleet;
 use crate::fleet::{
     Failure, FailureKind, Outcome,
-    cloud::{self, CloudErrorKind},
+    cloud::{self, CloudError, CloudErrorKind},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,4 +111,20 @@ impl CloudFleet {
 /// Whether others of the same call may have been fine.
 fn is_about_one(kind: CloudErrorKind) -> bool {
     matches!(kind, CloudErrorKind::NotFound | CloudErrorKind::WrongState | CloudErrorKind::NoCapacity)
+}
+
+impl From<CloudError> for Failure {
+    fn from(error: CloudError) -> Self {
+        let kind = match error.kind {
+            CloudErrorKind::Throttled => FailureKind::Throttled,
+            CloudErrorKind::NoCapacity => FailureKind::NoCapacity,
+            CloudErrorKind::WrongState => FailureKind::NotYet,
+            CloudErrorKind::NotFound
+            | CloudErrorKind::TokenMismatch
+            | CloudErrorKind::Denied
+            | CloudErrorKind::Unclear
+            | CloudErrorKind::Other => FailureKind::Failed,
+        };
+        Self::new(kind, error.message)
+    }
 }

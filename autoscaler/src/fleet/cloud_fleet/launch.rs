@@ -26,6 +26,20 @@ struct Part {
 }
 
 impl CloudFleet {
+    /// The offerings that launches may come from, in the order they were given.
+    pub(super) fn offerings(&self) -> Vec<Offering> {
+        let each = |values: &[String]| -> Vec<Option<String>> {
+            if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
+        };
+        let subnets = each(&self.options.subnets);
+        let types = each(&self.options.instance_types);
+        let of_type = |instance_type: Option<String>| {
+            let subnets = subnets.clone();
+            subnets.into_iter().map(move |subnet| Offering { instance_type: instance_type.clone(), subnet })
+        };
+        types.into_iter().flat_map(of_type).collect()
+    }
+
     pub(super) async fn launch_all(&self, order: &Launch) -> Launched {
         if let Some(failure) = self.hold_back(order.count) {
             return Launched { instance_ids: Vec::new(), failure: Some(failure) };

@@ -13,17 +13,19 @@ use platform::{Error, Kind, Result};
 use super::{
     Failure, FailureKind, Fleet, FleetSupply, Launch, Launched, Machine, Outcome, Stop, StopWhy,
     budget::{Budget, Hourly},
-    cloud::{Cloud, CloudError, CloudErrorKind, FLEET_TAG, Market, Offering, Tags},
+    cloud::{Cloud, CloudErrorKind, FLEET_TAG, Market, Offering, Tags},
 };
 use crate::clock::Clock;
 use sight::Sight;
 
 mod adopt;
 mod batch;
+mod boot_failure;
 mod drains;
 mod launch;
 mod names;
 mod sight;
+mod warnings;
 
 pub use adopt::adopt;
 use batch::Call;
@@ -151,17 +153,6 @@ impl CloudFleet {
         tags.get(FLEET_TAG) == Some(&self.options.fleet)
             && tags.get(launch::ROLE_TAG).is_none_or(|role| role == launch::WORKER_ROLE)
     }
-
-    /// The console's last lines say why a worker did not come.
-    async fn note_boot_failure(&self, instance_id: &str) {
-        let last_words = match self.cloud.console_output(instance_id).await {
-            Ok(output) if output.trim().is_empty() => "its console is empty".to_owned(),
-            Ok(output) => last_lines(&output),
-            Err(error) => format!("its console cannot be read: {error}"),
-        };
-        tracing::warn!(instance_id, console = last_words, "no worker came up");
-        self.state().last_boot_failure = Some(format!("{instance_id} ran without a worker: {last_words}"));
-    }
 }
 
 #[async_trait]
@@ -267,27 +258,7 @@ impl Fleet for CloudFleet {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let at = self.now();
-        let state = self.state();
-        let mut warnings: Vec<_> = state.last_boot_failure.iter().cloned().collect();
-        let minutes = |until: Duration| (until.saturating_sub(at).as_secs_f64() / 60.0).ceil();
-        for ((market, offering), until) in state.exhausted.iter().filter(|(_, until)| **until > at) {
-            let spot = if *market == Market::Spot { "spot " } else { "" };
-            warnings.push(format!("no {spot}capacity of {offering}; asked again in {} min", minutes(*until)));
-        }
-        let (start, launch) = (&state.budgets.start, &state.budgets.launch);
-        for (what, budget) in [("starts", start), ("launches", launch), ("listings", &state.budgets.describe)]
-        {
-            if let Some(until) = budget.closed_until(at) {
-                let wait = until.saturating_sub(at).as_secs_f64();
-                warnings.push(format!("the cloud refuses {what}; next try in {wait:.0} s"));
-            }
-        }
-        if state.hourly.left(at) == 0 {
-            let most = self.options.starts_per_hour_max;
-            warnings.push(format!("{most} starts in the last hour: no more, see --max-starts-per-hour"));
-        }
-        warnings
+        self.what_is_wrong()
     }
 
     fn outlives_us(&self) -> bool {
@@ -317,51 +288,10 @@ impl CloudFleet {
         }
         outcomes
     }
-
-    /// The offerings that launches may come from, in the order they were given.
-    fn offerings(&self) -> Vec<Offering> {
-        let each = |values: &[String]| -> Vec<Option<String>> {
-            if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
-        };
-        let subnets = each(&self.options.subnets);
-        let types = each(&self.options.instance_types);
-        let of_type = |instance_type: Option<String>| {
-            let subnets = subnets.clone();
-            subnets.into_iter().map(move |subnet| Offering { instance_type: instance_type.clone(), subnet })
-        };
-        types.into_iter().flat_map(of_type).collect()
-    }
 }
 
 impl State {
     fn is_exhausted(&self, market: Market, offering: &Offering, at: Duration) -> bool {
         self.exhausted.get(&(market, offering.clone())).is_some_and(|until| *until > at)
     }
-}
-
-impl From<CloudError> for Failure {
-    fn from(error: CloudError) -> Self {
-        let kind = match error.kind {
-            CloudErrorKind::Throttled => FailureKind::Throttled,
-            CloudErrorKind::NoCapacity => FailureKind::NoCapacity,
-            CloudErrorKind::WrongState => FailureKind::NotYet,
-            CloudErrorKind::NotFound
-            | CloudErrorKind::TokenMismatch
-            | CloudErrorKind::Denied
-            | CloudErrorKind::Unclear
-            | CloudErrorKind::Other => FailureKind::Failed,
-        };
-        Self::new(kind, error.message)
-    }
-}
-
-/// The last lines on one line.
-fn last_lines(text: &str) -> String {
-    const LINES: usize = 5;
-    const BYTES_MAX: usize = 1000;
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" | ");
-    let surplus = last.len().saturating_sub(BYTES_MAX);
-    let begin = (surplus..=last.len()).find(|at| last.is_char_boundary(*at)).unwrap_or(0);
-    last.get(begin..).unwrap_or_default().to_owned()
 }
