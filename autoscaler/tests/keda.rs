@@ -120,6 +120,29 @@ async fn workers_that_are_not_ours_do_not_keep_the_number_up() {
     world.stop().await;
 }
 
+/// A fleet of a cloud goes a quarter a minute, to be had back with few calls. Kubernetes makes all pods with one.
+#[tokio::test]
+async fn many_workers_go_in_one_step() {
+    const WORKERS: u64 = 120;
+    let world = start(&["--policy=step", "--messages-per-instance=1", "--max-instances=200"]).await;
+    let gateway = FakeGateway::connect(&world).await;
+    gateway.waiting(WORKERS);
+    let mut workers = Vec::new();
+    for number in 1..=WORKERS {
+        workers.push(FakeWorker::connect(&world, &format!("pod-{number}")).await);
+    }
+    let mut keda = scaler(&world);
+    for (waiting, wanted) in [(WORKERS, 120.0), (1, 1.0)] {
+        gateway.waiting(waiting);
+        let deadline = Instant::now() + PATIENCE;
+        while metric(&mut keda).await.ok() != Some(wanted) {
+            assert!(Instant::now() < deadline, "{:?}", world.status().await.last_change);
+            sleep(POLL).await;
+        }
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn what_an_operator_says_holds_for_keda_too() {
     let world = start(&["--policy=step", "--max-instances=5"]).await;

@@ -83,7 +83,8 @@ fn is_stale(basis: Basis<'_>) -> bool {
 fn drainable(basis: Basis<'_>) -> u32 {
     let (current, drained) = (basis.fleet.current(), basis.recalled.drained);
     let whole = current.saturating_add(drained);
-    if whole <= DRAIN_FREELY {
+    // Where starts are not limited, all of them are back within a second.
+    if whole <= DRAIN_FREELY || f64::from(whole) <= basis.seen.supply.start_tokens_per_second {
         return u32::MAX;
     }
     round_up(f64::from(whole) * DRAIN_SHARE).saturating_sub(drained)
