@@ -109,3 +109,48 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two arrive each second for three minutes, half of the answers are late.
+    fn counted() -> (Counters, Totals) {
+        let (mut counters, mut totals) = (Counters::default(), Totals::default());
+        for second in 1..=180 {
+            let at = micros(f64::from(second));
+            if counters.is_due(at) {
+                counters.sample(at, totals);
+            }
+            totals = Totals {
+                arrived: totals.arrived + 2,
+                completed: totals.completed + 2,
+                late: totals.late + 1,
+                ..totals
+            };
+        }
+        (counters, totals)
+    }
+
+    #[test]
+    fn steady_arrivals_have_one_rate_in_all_windows() {
+        let (counters, totals) = counted();
+        let Rates { latest, fast, slow, late_ratio } =
+            Listener::default().rates(micros(180.0), totals, &counters);
+        assert_eq!((latest, fast, slow, late_ratio), (2.0, 2.0, 2.0, 0.5));
+    }
+
+    #[test]
+    fn who_listens_only_now_counts_from_now() {
+        let (counters, totals) = counted();
+        let rates = Listener::new(micros(180.0), totals).rates(micros(180.0), totals, &counters);
+        assert_eq!((rates.fast, rates.slow, rates.late_ratio), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn minute_before_the_run_counts_where_there_was_one() {
+        let listener = Listener::from_the_start(6.0);
+        let rates = listener.rates(micros(30.0), Totals::default(), &Counters::default());
+        assert_eq!((rates.fast, rates.slow), (0.0, 3.0));
+    }
+}

@@ -8,6 +8,8 @@ use super::{
 };
 use crate::decide::{Latency, Policy, Rule};
 
+mod troubles;
+
 /// Wants what a list of times and numbers says.
 struct Script {
     steps: Vec<(f64, u32)>,
@@ -260,4 +262,12 @@ fn run_that_is_looked_at_comes_out_the_same_and_can_be_ended() {
     assert_eq!(shown, Some(outcome));
     assert!(decisions > 10, "{decisions}");
     assert_eq!(super::run_shown(&scenario, policy, 3, &mut |_, _| ControlFlow::Break(())), None);
+}
+
+#[test]
+fn first_image_is_seen_at_once_and_not_at_the_next_tick() {
+    for seed in 0..10 {
+        let outcome = ours(&burst(1), seed);
+        assert_eq!(outcome.max, 43.0, "seed {seed}");
+    }
 }
