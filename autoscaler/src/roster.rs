@@ -8,7 +8,7 @@ use std::{
 use proto::v1;
 
 use self::{
-    boots::Boots,
+    boots::{Boots, Start},
     row::{Row, shown},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     members::{Member, Members},
 };
 
-mod boots;
+pub mod boots;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -34,8 +34,7 @@ const LEAVING_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Roster {
     rows: BTreeMap<String, Row>,
-    warm_boots: Boots,
-    cold_boots: Boots,
+    boots: Boots,
     options: RosterOptions,
     /// When it was last updated.
     updated: Duration,
@@ -58,13 +57,7 @@ pub struct RosterOptions {
 
 impl Roster {
     pub fn new(options: RosterOptions) -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            warm_boots: Boots::default(),
-            cold_boots: Boots::default(),
-            options,
-            updated: Duration::ZERO,
-        }
+        Self { rows: BTreeMap::new(), boots: Boots::default(), options, updated: Duration::ZERO }
     }
 
     /// Takes in how things are at `at`, and says what changed. A worker that has just proved itself
@@ -75,7 +68,7 @@ impl Roster {
         for machine in machines {
             let member = members.get(&machine.instance_id);
             let known = self.rows.get(&machine.instance_id);
-            let state = self.state(at, machine, member, known.map(|row| row.since));
+            let state = self.state(at, machine, member, known);
             let row =
                 self.rows.entry(machine.instance_id.clone()).or_insert_with(|| Row::inherited(state, at));
             changes.extend(row.become_state(&machine.instance_id, state, at, machine.exit.as_ref()));
@@ -166,8 +159,20 @@ impl Roster {
     /// Measured where it can be: the median of the last boots of each kind.
     pub fn boot(&self) -> Boot {
         Boot {
-            warm: self.warm_boots.median().unwrap_or(self.options.warm_boot_prior),
-            cold: self.cold_boots.median().unwrap_or(self.options.cold_boot_prior),
+            warm: self.boots.median(Start::Warm).unwrap_or(self.options.warm_boot_prior),
+            cold: self.boots.median(Start::Cold).unwrap_or(self.options.cold_boot_prior),
+        }
+    }
+
+    /// What was measured, for the process after this one.
+    pub fn boots(&self) -> &Boots {
+        &self.boots
+    }
+
+    /// Takes in what the process before this one has measured; its own is newer.
+    pub fn remember(&mut self, boots: Boots) {
+        if self.boots.is_empty() {
+            self.boots = boots;
         }
     }
 
@@ -180,7 +185,13 @@ impl Roster {
     pub fn next_ready(&self, at: Duration) -> Option<Duration> {
         let boot = self.boot();
         let starting = self.rows.values().filter(|row| row.state == InstanceState::Starting);
-        let ready = |row: &Row| row.since + if row.cold { boot.cold } else { boot.warm };
+        let ready = |row: &Row| {
+            row.since
+                + match row.start() {
+                    Start::Warm => boot.warm,
+                    Start::Cold => boot.cold,
+                }
+        };
         starting.map(|row| ready(row).max(at)).min()
     }
 
@@ -189,20 +200,21 @@ impl Roster {
         at: Duration,
         machine: &Machine,
         member: Option<&Member>,
-        since: Option<Duration>,
+        known: Option<&Row>,
     ) -> InstanceState {
         match machine.state {
             MachineState::Stopped => return InstanceState::Stopped,
             MachineState::Stopping => return InstanceState::Stopping,
             MachineState::Pending | MachineState::Running => {}
         }
-        let slowest = self.warm_boots.longest().max(self.cold_boots.longest());
-        let slowest = slowest.unwrap_or(self.options.slow_boot_prior);
+        // A new one takes longer than any stopped one did.
+        let start = known.map_or(Start::Warm, Row::start);
+        let slowest = self.boots.longest(start).unwrap_or(self.options.slow_boot_prior);
         let boot_limit = BOOT_LIMIT_MIN.max(slowest * 2);
         let registered = member.filter(|member| member.registered.is_some());
         let lost = match registered {
             Some(member) => is_silent(member, at, self.options.grace),
-            None => since.is_some_and(|since| at.saturating_sub(since) > boot_limit),
+            None => known.is_some_and(|row| at.saturating_sub(row.since) > boot_limit),
         };
         match member {
             Some(member) if member.drained => InstanceState::Drained,
@@ -273,9 +285,10 @@ impl Roster {
     }
 
     fn measure_boot(&mut self, instance_id: &str) {
-        let Some(Row { boot: Some(boot), cold, .. }) = self.rows.get(instance_id) else { return };
-        let boots = if *cold { &mut self.cold_boots } else { &mut self.warm_boots };
-        boots.add(*boot);
+        let Some(row) = self.rows.get(instance_id) else { return };
+        if let Some(boot) = row.boot {
+            self.boots.add(row.start(), boot);
+        }
     }
 
     fn paid_until(&self, row: &Row) -> Duration {

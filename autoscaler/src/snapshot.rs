@@ -9,6 +9,7 @@ use crate::{
     controller::Words,
     decide::{Service, State},
     history::History,
+    roster::boots::Boots,
 };
 
 const KEY: &str = "snapshot";
@@ -28,6 +29,9 @@ pub struct Snapshot {
     /// What arrived in the last day.
     #[serde(default)]
     pub history: History,
+    /// How long starts took.
+    #[serde(default)]
+    pub boots: Boots,
 }
 
 /// What was found where a snapshot should be.
@@ -41,7 +45,15 @@ pub enum Found {
 
 impl Snapshot {
     pub fn new(written: Duration, words: Words, state: State, service: Service) -> Self {
-        Self { format: FORMAT, written, words, state, service, history: History::default() }
+        Self {
+            format: FORMAT,
+            written,
+            words,
+            state,
+            service,
+            history: History::default(),
+            boots: Boots::default(),
+        }
     }
 
     pub async fn write(&self, store: &dyn Store) -> Result<()> {

@@ -63,6 +63,7 @@ impl Controller {
         tracing::info!(?age, "go on from the snapshot of an earlier leader");
         self.state = snapshot.state.resumed();
         self.shared.load().remember(snapshot.history);
+        self.roster.remember(snapshot.boots);
         if let Some(said) = self.words.take_up(snapshot.words) {
             tracing::warn!("{said}");
             self.cause(said);
@@ -82,6 +83,7 @@ impl Controller {
         let service = self.shared.members().service();
         let mut snapshot = Snapshot::new(at, self.words.clone(), self.state.clone(), service);
         snapshot.history = self.shared.load().history().clone();
+        snapshot.boots = self.roster.boots().clone();
         self.memory.problem = snapshot.write(store.as_ref()).await.err().map(|error| {
             tracing::warn!(%error, "write snapshot");
             format!("what is known is not being written down: {error}")

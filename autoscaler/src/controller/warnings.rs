@@ -36,6 +36,10 @@ impl Controller {
         let Some(as_of) = observation.queue.as_of else {
             return Some("no gateway is connected: the fleet is held as it is".to_owned());
         };
+        if observation.queue.approximate {
+            let own = "not all gateways have reported: the queue's own counts stand in";
+            return Some(format!("{own}, and nothing is stopped on their word"));
+        }
         let age = observation.at.saturating_sub(as_of);
         let age = (age > self.words.policy().stale_after).then_some(age.as_secs_f64())?;
         Some(format!("a gateway's counts are {age:.0} s old: nothing is stopped on their word"))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proto::v1;
 
+use super::boots::Start;
 use crate::{clock::timestamp, decide::InstanceState, fleet::Machine, members::Member, wire};
 
 /// Once ready this long, a worker has proved that it can work.
@@ -45,6 +46,10 @@ pub struct Change {
 }
 
 impl Row {
+    pub fn start(&self) -> Start {
+        if self.cold { Start::Cold } else { Start::Warm }
+    }
+
     pub fn new(state: InstanceState, since: Duration, owned: bool) -> Self {
         Self {
             state,

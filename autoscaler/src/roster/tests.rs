@@ -80,7 +80,14 @@ fn boots_of_new_instances_are_measured_apart() {
         members.connect("local-1", at(second + boot)).unwrap();
         states(&mut roster, &mut members, &running, &[second + boot]);
     }
-    assert_eq!(roster.boot(), Boot { warm: OPTIONS.warm_boot_prior, cold: Duration::from_secs(70) });
+    let measured = Boot { warm: OPTIONS.warm_boot_prior, cold: Duration::from_secs(70) };
+    assert_eq!(roster.boot(), measured);
+    // The next process knows it, and does not forget what it has measured itself.
+    let mut next = Roster::new(OPTIONS);
+    next.remember(roster.boots().clone());
+    assert_eq!(next.boot(), measured);
+    next.remember(Boots::default());
+    assert_eq!(next.boot(), measured);
     // Stopped and started again it is like any other.
     states(&mut roster, &mut members, &machine(MachineState::Stopped), &[3000]);
     members.begin("local-1", at(3001));
@@ -204,4 +211,16 @@ fn worker_of_somebody_else_is_capacity_as_long_as_it_is_heard() {
     members.disconnect("mine", session);
     roster.update(at(11), &[], &mut members);
     assert_eq!(roster.instances(&members), []);
+}
+
+#[test]
+fn new_instance_is_given_time_although_stopped_ones_were_fast() {
+    let options = RosterOptions { slow_boot_prior: Duration::from_secs(120), ..OPTIONS };
+    let (mut roster, mut members) = (Roster::new(options), Members::default());
+    let running = machine(MachineState::Running);
+    roster.boots.add(Start::Warm, Duration::from_secs(5));
+    members.begin("local-1", at(0));
+    roster.launched("local-1", at(0), "first");
+    let seen = states(&mut roster, &mut members, &running, &[61, 240, 241]);
+    assert_eq!(seen, [InstanceState::Starting, InstanceState::Starting, InstanceState::Lost]);
 }
