@@ -10,7 +10,6 @@ use proto::v1::{BacklogPolicy, FixedPolicy, LatencyPolicy, Policy, ScheduleFloor
 
 /// What is asked to be another than it is.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Policy")]
 pub(super) struct Change {
     /// How the number of instances is found
     #[arg(long, value_enum, value_name = "POLICY")]

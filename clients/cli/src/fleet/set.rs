@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Policy")]
     change: Change,
     /// Only if the policy in force has this version
     #[arg(long, value_name = "VERSION", help_heading = "Policy")]
@@ -25,12 +25,12 @@ pub(super) struct Options {
     #[arg(long, help_heading = "Policy")]
     dry_run: bool,
     /// With --instances, --min or --max: limits that take the place of the policy's as long as this
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "For a while")]
     when: When,
     /// End the limits that were set for a while
-    #[arg(long, conflicts_with_all = ["lasts", "until", "dry_run", "if_version"])]
+    #[arg(long, help_heading = "For a while", conflicts_with_all = ["lasts", "until", "dry_run", "if_version"])]
     end_override: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Order")]
     order: OrderOptions,
 }
 
