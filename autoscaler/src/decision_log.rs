@@ -37,13 +37,15 @@ impl DecisionLog {
         Ok(Self { store, decisions: Mutex::new(decisions), latest: watch::Sender::new(latest) })
     }
 
-    /// Reads what somebody else has written: new ones, and how the actions of known ones went.
-    pub async fn refresh(&self) -> Result<()> {
+    /// Reads what somebody else has written: new ones, how the actions of known ones went, and the last `again` once more.
+    pub async fn refresh(&self, again: usize) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         let after = {
             let decisions = self.lock();
-            let open = decisions.iter().find(|decision| decision.actions.iter().any(is_pending));
-            open.or(decisions.back()).map(|decision| decision.decision_id.clone())
+            let open = decisions.iter().position(|decision| decision.actions.iter().any(is_pending));
+            let oldest = decisions.len().saturating_sub(again.max(1));
+            let first = open.map_or(oldest, |open| open.min(oldest));
+            decisions.get(first).map(|decision| decision.decision_id.clone())
         };
         // That one too: it may have changed.
         let mut keys: VecDeque<_> = after.iter().map(|id| key(id)).collect();
@@ -251,16 +253,20 @@ mod tests {
         for id in 1..=3 {
             leader.append(decision(id)).await.unwrap();
         }
-        follower.refresh().await.unwrap();
+        follower.refresh(0).await.unwrap();
         assert_eq!((*follower.latest().borrow(), follower.unfinished().len()), (3, 3));
         leader
             .update("000001", |decision| decision.actions[0].set_outcome(ActionOutcome::Done))
             .await
             .unwrap();
         leader.append(decision(4)).await.unwrap();
-        follower.refresh().await.unwrap();
+        follower.refresh(0).await.unwrap();
         assert_eq!(follower.get("000001").unwrap().actions[0].outcome(), ActionOutcome::Done);
         assert_eq!(*follower.latest().borrow(), 4);
+        // One that is done may still be graded.
+        leader.update("000001", |decision| decision.actual_late_ratio = 0.5).await.unwrap();
+        follower.refresh(4).await.unwrap();
+        assert_eq!(follower.get("000001").unwrap().actual_late_ratio, 0.5);
     }
 
     #[tokio::test]

@@ -14,6 +14,10 @@ use crate::{
 /// A launch of a leader before us that is younger than this is tried again: the cloud may not list yet what it made.
 const RESUME_WITHIN: Duration = Duration::from_secs(60);
 
+/// Of the leader's last decisions some were graded after a follower had read them. So many are read once more by whoever takes
+/// over: an hour of them, or of a busy fleet some minutes.
+const GRADED_LATE: usize = 128;
+
 /// Who does not lead reads what the leader decided this often.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
@@ -49,7 +53,7 @@ impl Controller {
             self.followed = Some(at);
             // Their workers talk to the leader, so we cannot call them lost.
             self.roster.inherit(at);
-            if let Err(error) = self.shared.log.refresh().await {
+            if let Err(error) = self.shared.log.refresh(0).await {
                 tracing::warn!(%error, "read the leader's decisions");
             }
         }
@@ -57,7 +61,7 @@ impl Controller {
 
     /// We lead from now on: what the one before us had begun is ended or gone on with.
     async fn take_over(&mut self) {
-        if let Err(error) = self.shared.log.refresh().await {
+        if let Err(error) = self.shared.log.refresh(GRADED_LATE).await {
             tracing::warn!(%error, "read decisions of the leader before us");
         }
         self.recall().await;
