@@ -83,6 +83,22 @@ const HOLD_AT_START: Duration = Duration::from_secs(60);
 /// The time in which only so many may be asked to go.
 const DRAIN_WINDOW: Duration = Duration::from_secs(60);
 
+/// Of a large fleet, such a share may go and come back in a short while; the cloud takes its time to start it again.
+const CHURN: f64 = 0.05;
+
+/// Longer than this nothing is held for fear of the cloud.
+const REGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// How long the cloud takes to start again what a fleet of this size gives up by chance.
+fn regain(observation: &Observation, census: &Census) -> Duration {
+    let per_second = observation.supply.start_tokens_per_second;
+    if per_second <= 0.0 {
+        return Duration::ZERO;
+    }
+    let seconds = f64::from(census.current()) * CHURN / per_second;
+    Duration::from_secs_f64(seconds.min(REGAIN_MAX.as_secs_f64()))
+}
+
 impl State {
     /// As it was written down by an earlier run: what was learned stays, and what is there is held once more.
     #[must_use]
@@ -106,8 +122,10 @@ impl State {
             state.last_work = Some(at);
         }
         state.held = state.held.filter(|(until, _)| *until >= at);
-        state.needs.forget_before(at.saturating_sub(policy.hold(&observation.boot)));
-        state.steady.forget_before(at.saturating_sub(policy.steady_hold(&observation.boot)));
+        let hold = policy.hold(&observation.boot);
+        let steady_hold = policy.steady_hold(&observation.boot);
+        state.needs.forget_before(at.saturating_sub(hold));
+        state.steady.forget_before(at.saturating_sub(steady_hold + regain(observation, census)));
         if change(&observation.arrivals) == Change::Down {
             state.steady = Highest::default();
         }

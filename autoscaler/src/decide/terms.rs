@@ -35,7 +35,7 @@ pub(super) fn terms(basis: Basis<'_>) -> Vec<Term> {
 
 /// What the work asks for. The others have a time of their own, and the hold is not added to it.
 pub(super) fn work(terms: &[Term]) -> u32 {
-    let of_work = terms.iter().filter(|term| !matches!(term.name, KEEP | FLOOR));
+    let of_work = terms.iter().filter(|term| !matches!(term.name, latency::CLEAR | KEEP | FLOOR));
     of_work.map(|term| term.instances).max().unwrap_or(0)
 }
 

@@ -15,7 +15,7 @@ pub const OURS: [&str; 3] = ["latency", "backlog", "step"];
 /// instance stays: as in the service.
 pub const HOLD_MAX: Duration = Duration::from_secs(300);
 pub const QUANTILE: f64 = 0.95;
-const KEEP: Duration = Duration::from_secs(120);
+const KEEP: Duration = Duration::from_secs(60);
 
 /// The simulator's counts are exact and of this moment unless a scenario makes them stale.
 const STALE_AFTER: Duration = Duration::from_secs(15);

@@ -6,7 +6,7 @@ use super::{
         Basis,
         terms::{Term, round_up},
     },
-    Pace,
+    CLEAR, Pace,
 };
 
 /// Images are due at several times: the oldest part of the queue first, what is still to come last.
@@ -38,7 +38,10 @@ pub(super) fn term(basis: Basis<'_>, pace: &Pace) -> Term {
             );
             Term { name: "deadline", instances, formula }
         }
-        _ => staying(basis, pace),
+        _ => {
+            let formula = format!("{current} there are enough for {work:.1} images = 0");
+            Term { name: "deadline", instances: 0, formula }
+        }
     }
 }
 
@@ -99,12 +102,15 @@ fn missing(basis: Basis<'_>, pace: &Pace, due: Due) -> u32 {
     more
 }
 
-/// No more are needed: so many of those there are do the work in time.
-fn staying(basis: Basis<'_>, pace: &Pace) -> Term {
+/// So many of those there are do the work in time. They are needed until it is done, and not held beyond.
+pub(super) fn clear(basis: Basis<'_>, pace: &Pace) -> Term {
     let queue = &basis.seen.queue;
     let images = queue.visible.saturating_add(queue.in_flight) as f64;
+    if images <= 0.0 {
+        return Term { name: CLEAR, instances: 0, formula: "nothing is there = 0".to_owned() };
+    }
     let within = (pace.target - pace.service_p95 - queue.oldest_age.as_secs_f64()).max(pace.service_mean);
     let instances = round_up(images / (within * pace.rate)).max(1).min(basis.fleet.current());
     let formula = format!("{images:.0} images in {within:.1} s at {:.2}/s each = {instances}", pace.rate);
-    Term { name: "deadline", instances, formula }
+    Term { name: CLEAR, instances, formula }
 }

@@ -13,10 +13,16 @@ use super::{
 };
 
 pub(super) const STEADY: &str = "steady";
+pub(super) const CLEAR: &str = "clear";
 
 pub(super) fn terms(basis: Basis<'_>, rule: &Latency) -> Vec<Term> {
     let pace = Pace::of(basis, rule);
-    vec![steady::term(basis, rule, &pace), deadline::term(basis, &pace), reserve(basis)]
+    vec![
+        steady::term(basis, rule, &pace),
+        deadline::term(basis, &pace),
+        deadline::clear(basis, &pace),
+        reserve(basis),
+    ]
 }
 
 fn reserve(basis: Basis<'_>) -> Term {
