@@ -31,7 +31,7 @@ pub enum BoundKind {
 /// Of a fleet larger than this, only so large a share is asked to go in a minute: to have them back
 /// takes as many calls, and the cloud gives few of those a second.
 const DRAIN_FREELY: u32 = 100;
-const DRAIN_SHARE: f64 = 0.25;
+const DRAIN_SHARE: f64 = 1.0 / 3.0;
 
 /// The later a bound, the stronger: a person's limits win over caution, a pause wins over limits,
 /// and what cannot be done wins over all.

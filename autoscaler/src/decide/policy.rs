@@ -98,6 +98,9 @@ impl Floor {
     }
 }
 
+/// In the simulator less costs no time and more only hours: the README of the autoscaler has the figures.
+const HELD_OF_A_BOOT: f64 = 0.3;
+
 /// A hold shorter than this lets every gap in the arrivals stop and start workers.
 const HOLD_MIN: Duration = Duration::from_secs(10);
 
@@ -107,8 +110,8 @@ impl Policy {
             // The report's rule follows the count down at once, and a fixed number has no reason to wait.
             Rule::Step(_) | Rule::Fixed(_) => Duration::ZERO,
             Rule::Backlog(_) => boot.warm.max(HOLD_MIN),
-            // What was given up too early costs a boot to have back; held for a third of one it costs a third.
-            Rule::Latency(latency) => (boot.warm / 3).max(HOLD_MIN).min(latency.hold_max),
+            // What was given up too early costs a boot to have back; held for less it costs less.
+            Rule::Latency(latency) => boot.warm.mul_f64(HELD_OF_A_BOOT).max(HOLD_MIN).min(latency.hold_max),
         })
     }
 

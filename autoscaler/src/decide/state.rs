@@ -84,7 +84,7 @@ const HOLD_AT_START: Duration = Duration::from_secs(60);
 const DRAIN_WINDOW: Duration = Duration::from_secs(60);
 
 /// Of a large fleet, such a share may go and come back in a short while; the cloud takes its time to start it again.
-const CHURN: f64 = 0.05;
+const CHURN: f64 = 0.004;
 
 /// Longer than this nothing is held for fear of the cloud.
 const REGAIN_MAX: Duration = Duration::from_secs(300);
@@ -122,10 +122,9 @@ impl State {
             state.last_work = Some(at);
         }
         state.held = state.held.filter(|(until, _)| *until >= at);
-        let hold = policy.hold(&observation.boot);
-        let steady_hold = policy.steady_hold(&observation.boot);
-        state.needs.forget_before(at.saturating_sub(hold));
-        state.steady.forget_before(at.saturating_sub(steady_hold + regain(observation, census)));
+        let (regain, boot) = (regain(observation, census), &observation.boot);
+        state.needs.forget_before(at.saturating_sub(policy.hold(boot) + regain));
+        state.steady.forget_before(at.saturating_sub(policy.steady_hold(boot) + regain));
         if change(&observation.arrivals) == Change::Down {
             state.steady = Highest::default();
         }

@@ -20,7 +20,7 @@ const SURGES: usize = 50;
 const SURGES_TOLD: usize = 5;
 
 /// Where nothing else is known, a surge goes on for so many times as long as it has lasted.
-const LEFT_PER_LASTED: f64 = 4.0;
+const LEFT_PER_LASTED: f64 = 8.0;
 
 impl Surges {
     pub(super) fn see(&mut self, observation: &Observation) {
@@ -58,8 +58,8 @@ pub(super) enum Change {
 }
 
 pub(super) fn change(arrivals: &Arrivals) -> Change {
-    /// Counts vary by their square root. Twice that is rare; in a short window, looked at often, so is four times.
-    const FAST: Margin = Margin { deviations: 2.0, least: 1.0 };
+    /// Counts vary by their square root. Two and a half times that is rare; in a short window, looked at often, so is four times.
+    const FAST: Margin = Margin { deviations: 2.5, least: 1.0 };
     const LATEST: Margin = Margin { deviations: 4.0, least: 2.0 };
     let Arrivals { latest, fast, slow, .. } = *arrivals;
     if latest > fast && LATEST.is_over(latest, slow, LATEST_WINDOW) {

@@ -392,7 +392,7 @@ fn paid_instances_are_not_asked_to_go() {
 }
 
 #[test]
-fn large_fleet_shrinks_by_a_quarter_a_minute() {
+fn large_fleet_shrinks_by_a_third_a_minute() {
     let mut seen = observation(0, fleet(&[InstanceState::Ready; 400], 400));
     let policy = Policy { max_instances: 400, ..step() };
     let (_, mut state) = decide(&later(seen.clone(), 0), &State::default(), &policy);
@@ -404,7 +404,7 @@ fn large_fleet_shrinks_by_a_quarter_a_minute() {
         state = next;
         wants.push(decision.want);
     }
-    assert_eq!(wants, [300, 300, 225, 225]);
+    assert_eq!(wants, [266, 266, 177, 177]);
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
