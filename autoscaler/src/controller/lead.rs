@@ -48,6 +48,7 @@ impl Controller {
             return;
         }
         self.pending.clear();
+        (self.retire_next, self.causes) = (None, Vec::new());
         let at = self.shared.clock.now();
         if self.followed.is_none_or(|then| at.saturating_sub(then) >= FOLLOW_PERIOD) {
             self.followed = Some(at);

@@ -84,6 +84,11 @@ impl Controller {
         self.cause(format!("command: {command}{}", asker.words()));
         self.step().await;
         self.save().await;
+        if !self.leads() {
+            // Whoever leads now may not know of it.
+            let sentence = "another autoscaler took the lead while this was being done; ask it again";
+            return Err(Error::new(Kind::ServiceUnavailable, sentence));
+        }
         let answer = match &command {
             Command::Drain { instance_id } => self.instance(instance_id).unwrap_or(answer),
             _ => answer,

@@ -138,14 +138,14 @@ impl Words {
             .as_ref()
             .map(|said| format!("{}{}", Command::SetOverride(Some(said.what)), said.by.words()));
         let in_force = |what: String| format!("in force: {what}");
-        self.set_policy_words().into_iter().chain(pause).chain(asked).map(in_force).collect()
+        self.set_policy_words().into_iter().chain(pause.into_iter().chain(asked).map(in_force)).collect()
     }
 
     /// Whoever started us with other options may wonder.
     fn set_policy_words(&self) -> Option<String> {
         let by = self.set_by.as_ref().filter(|_| !same(&self.policy, &self.options))?;
         let (name, version) = (self.policy.name(), self.policy.version);
-        Some(format!("policy {name}, version {version}, set{} in place of the options'", by.words()))
+        Some(format!("policy {name}, version {version}, is in force and not the options': set{}", by.words()))
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
         let mut same = Words::new(policy(&["--max-instances=5"]));
         assert_eq!(same.take_up(words.clone()), None);
         assert_eq!(same, words);
-        let said = "in force: policy latency, version 2, set by alice: a test in place of the options'";
+        let said = "policy latency, version 2, is in force and not the options': set by alice: a test";
         assert_eq!(words.warnings()[0], said);
 
         let mut other = Words::new(policy(&["--max-instances=6"]));
