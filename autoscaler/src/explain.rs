@@ -36,7 +36,9 @@ fn text(decision: &v1::Decision, record: &Record, recomputed_want: u32) -> Strin
         std::cmp::Ordering::Equal => "as many as the",
         std::cmp::Ordering::Greater => "more than the",
     };
-    text.line(format!("{} workers are wanted, {verb} {} there are.", decision.want, decision.current));
+    let wanted = if decision.want == 1 { "worker is" } else { "workers are" };
+    let there = if decision.current == 1 { "is" } else { "are" };
+    text.line(format!("{} {wanted} wanted, {verb} {} there {there}.", decision.want, decision.current));
     text.line(format!("In short: {}", decision.reason));
     if !decision.trigger.is_empty() {
         text.line(format!("Decided because of: {}", decision.trigger));

@@ -81,7 +81,7 @@ fn everything_in_the_record_is_told() {
     check(
         &explained.text,
         &[
-            "3 workers are wanted, more than the 1 there are.\n",
+            "3 workers are wanted, more than the 1 there is.\n",
             "In short: step: 16 waiting / 5 per worker = 4; at most 3; launch 2\n",
             "Decided because of: load: images wait\n",
             "16 waiting, 0 in work, the oldest for 2.5 s; exact counts, 1.0 s old\n",

@@ -233,6 +233,33 @@ proptest! {
     }
 }
 
+/// Every decision of whole runs, with what the load taught in between.
+#[test]
+fn answers_of_a_simulated_day_are_the_same_from_their_records() {
+    use std::ops::ControlFlow;
+    for name in ["burst", "flash", "restart"] {
+        let scenario = crate::simulate::find(name).unwrap();
+        let rule = Rule::Latency(Latency {
+            target: Duration::from_secs(60),
+            quantile: 0.95,
+            hold_max: Duration::from_secs(300),
+        });
+        let policy = Policy { max_instances: scenario.max_instances, ..crate::simulate::policy(rule) };
+        let mut decisions = 0;
+        let outcome = crate::simulate::run_shown(&scenario, policy.clone(), 1, &mut |decided, seen| {
+            decisions += 1;
+            let (record, read) = through_record(decided, seen, &policy);
+            let answer = again(&read);
+            assert_eq!(
+                (answer.want, &answer.terms, &answer.bounds),
+                (record.want, &decided.terms, &decided.bounds)
+            );
+            ControlFlow::Continue(())
+        });
+        assert!(outcome.is_some() && decisions > 30, "{decisions} in {name}");
+    }
+}
+
 #[test]
 fn record_of_an_older_version_says_what_it_lacks() {
     let older = v1::Decision { decision_id: "01J".to_owned(), want: 3, ..v1::Decision::default() };
