@@ -6,19 +6,21 @@ use super::{
     Player, Scenario,
     rivals::{FAMILIES, RivalSettings},
 };
-use crate::decide::{Backlog, Latency, Policy, Rule, Step};
+pub use crate::policy_request::HOLD_MAX;
+use crate::{
+    decide::{Backlog, Latency, Policy, Rule, Step},
+    policy_request::PolicyDefaults,
+};
 
 /// Ours that a comparison knows by name, beside the rivals' families.
 pub const OURS: [&str; 3] = ["latency", "backlog", "step"];
 
-/// The longest hold a rule may choose by itself, the share of answers within the target, and how long the last
-/// instance stays: as in the service.
-pub const HOLD_MAX: Duration = Duration::from_secs(300);
+/// The share of answers that is to be within the target, as in the service.
 pub const QUANTILE: f64 = 0.95;
-const KEEP: Duration = Duration::from_secs(60);
 
-/// The simulator's counts are exact and of this moment unless a scenario makes them stale.
-const STALE_AFTER: Duration = Duration::from_secs(15);
+/// As in the service.
+const DEFAULTS: PolicyDefaults =
+    PolicyDefaults { keep: Duration::from_secs(60), tick: Duration::from_secs(2) };
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contender {
@@ -142,12 +144,12 @@ impl Contender {
 /// A policy as the service makes it of its flags, without limits of its own.
 pub fn policy(rule: Rule) -> Policy {
     Policy {
+        stale_after: DEFAULTS.stale_after(&rule),
         rule,
         min_instances: 0,
         max_instances: u32::MAX,
         hold: None,
-        keep: KEEP,
-        stale_after: STALE_AFTER,
+        keep: DEFAULTS.keep,
         floors: Vec::new(),
         version: 1,
     }

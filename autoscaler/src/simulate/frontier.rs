@@ -7,6 +7,7 @@ use super::{
     Contender, Scenario,
     clock::NEVER,
     contender::Kind,
+    figures::FIGURES,
     rivals::RivalSettings,
     study::{Entry, Progress, Row, study},
 };
@@ -68,7 +69,7 @@ pub fn compare(
         let ours = entries(without(&rows, TARGETS.map(Contender::latency)), sweep_seeds, false);
         let trials = entries(without(&rows, rivals.map(Contender::rival)), trial_seeds, false);
         let mut tried = study(scenario, ours.into_iter().chain(trials).collect(), progress);
-        let finalists = finalists(&mut tried, scenario.target);
+        let finalists = finalists(&mut tried, &limits(scenario));
         rows.extend(study(scenario, entries(finalists, rival_seeds, true), progress));
         rows.extend(tried);
     }
@@ -81,14 +82,23 @@ impl Comparison {
         self.rows.iter().find(|row| row.contender.is_ours() && row.contender.family == family)
     }
 
-    /// The cheapest rival that answers 95 % within the target, whatever its settings; of those run with few seeds only
-    /// when nobody else does.
-    pub fn best_rival(&self) -> Option<&Row> {
+    /// The cheapest rival that answers 95 % within `limit` seconds, whatever its settings; of those run with all seeds.
+    pub fn best_rival(&self, limit: f64) -> Option<&Row> {
         let most = self.rows.iter().filter(|row| !row.contender.is_ours()).map(|row| row.seeds).max()?;
-        let within = |row: &&Row| {
-            !row.contender.is_ours() && row.seeds == most && row.summary.p95.mean <= self.scenario.target
-        };
+        let within =
+            |row: &&Row| !row.contender.is_ours() && row.seeds == most && row.summary.p95.mean <= limit;
         self.rows.iter().filter(within).min_by(|one, other| by_cost(one, other))
+    }
+
+    /// The best rivals within each limit that counts here.
+    pub fn best_rivals(&self) -> Vec<&Row> {
+        let mut best: Vec<&Row> = Vec::new();
+        for row in limits(&self.scenario).into_iter().filter_map(|limit| self.best_rival(limit)) {
+            if best.iter().all(|known| known.contender != row.contender) {
+                best.push(row);
+            }
+        }
+        best
     }
 
     /// For each row whether no other is both cheaper and faster.
@@ -114,19 +124,27 @@ fn without(rows: &[Row], contenders: impl IntoIterator<Item = Contender>) -> Vec
     contenders.into_iter().filter(|one| rows.iter().all(|row| row.contender != *one)).collect()
 }
 
-/// Takes the best tuned rivals out of those tried.
-fn finalists(tried: &mut Vec<Row>, target: f64) -> Vec<Contender> {
+/// What p95 has to stay within: the target, and the figure where one is set.
+fn limits(scenario: &Scenario) -> Vec<f64> {
+    let figure = FIGURES.iter().find(|figure| figure.scenario == scenario.name);
+    [Some(scenario.target), figure.map(|figure| figure.p95_max)].into_iter().flatten().collect()
+}
+
+/// Takes the best tuned rivals within each limit out of those tried.
+fn finalists(tried: &mut Vec<Row>, limits: &[f64]) -> Vec<Contender> {
     tried.sort_by(by_cost);
     let mut finalists = Vec::new();
-    tried.retain(|row| {
-        let is_one = row.contender.kind == Kind::Tuned
-            && row.summary.p95.mean <= target
-            && finalists.len() < FINALISTS;
-        if is_one {
-            finalists.push(row.contender.clone());
-        }
-        !is_one
-    });
+    for limit in limits {
+        let mut left = FINALISTS;
+        tried.retain(|row| {
+            let is_one = left > 0 && row.contender.kind == Kind::Tuned && row.summary.p95.mean <= *limit;
+            if is_one {
+                left -= 1;
+                finalists.push(row.contender.clone());
+            }
+            !is_one
+        });
+    }
     finalists
 }
 

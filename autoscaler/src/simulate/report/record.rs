@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     super::{
-        Comparison, Row, Sample,
+        Comparison, Contender, Row, Sample,
         contender::Kind,
         figures::{Graded, times_work},
     },
@@ -170,15 +170,16 @@ impl RowRecord {
 
 /// Of ours, the course's and the best rival at first; the others on a click.
 fn timelines(comparison: &Comparison) -> Vec<TimelineRecord> {
-    let best = comparison.best_rival().map(|row| &row.contender);
+    let best: Vec<&Contender> = comparison.best_rivals().into_iter().map(|row| &row.contender).collect();
     let with = |(i, row): &(usize, &Row)| {
-        !row.timeline.is_empty() && (*i < comparison.asked || Some(&row.contender) == best)
+        !row.timeline.is_empty() && (*i < comparison.asked || best.contains(&&row.contender))
     };
     let with: Vec<&Row> = comparison.rows.iter().enumerate().filter(with).map(|(_, row)| row).collect();
     let first_of_ours = with.iter().position(|row| row.contender.is_ours());
     let timeline = |(i, row): (usize, &&Row)| {
         let contender = &row.contender;
-        let shown = Some(i) == first_of_ours || contender.family == "course" || Some(contender) == best;
+        let shown =
+            Some(i) == first_of_ours || contender.family == "course" || best.last() == Some(&contender);
         TimelineRecord::of(row, shown)
     };
     let mut timelines: Vec<TimelineRecord> = with.iter().enumerate().map(timeline).collect();

@@ -22,15 +22,15 @@ pub const HEADER: [&str; 12] = [
     "SEEDS",
 ];
 
-pub const FIGURE_HEADER: [&str; 5] = ["SCENARIO", "RESULT", "MUST", "GOT", "BEST RIVAL WITHIN THE TARGET"];
+pub const FIGURE_HEADER: [&str; 5] = ["SCENARIO", "RESULT", "MUST", "GOT", "CHEAPEST RIVAL WITHIN THIS P95"];
 
-/// The rows that a person wants to see: those asked for, and the best of the tuned rivals.
+/// The rows that a person wants to see: those asked for, and the best of the tuned rivals within the limits.
 pub fn printed(comparison: &Comparison) -> Vec<&Row> {
     let mut rows: Vec<&Row> = comparison.rows.iter().take(comparison.asked).collect();
-    if let Some(best) = comparison.best_rival()
-        && rows.iter().all(|row| row.contender != best.contender)
-    {
-        rows.push(best);
+    for best in comparison.best_rivals() {
+        if rows.iter().all(|row| row.contender != best.contender) {
+            rows.push(best);
+        }
     }
     rows
 }

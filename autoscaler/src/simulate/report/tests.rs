@@ -75,7 +75,7 @@ fn tuning_adds_rivals_and_targets_and_names_the_best() {
     let tuned = comparison("plain", true);
     assert_eq!(tuned.asked, 2);
     assert!(tuned.rows.len() > 90, "{}", tuned.rows.len());
-    let best = tuned.best_rival().unwrap();
+    let best = tuned.best_rival(tuned.scenario.target).unwrap();
     assert!(best.summary.p95.mean <= tuned.scenario.target);
     let cheaper = |row: &&super::super::Row| {
         !row.contender.is_ours()

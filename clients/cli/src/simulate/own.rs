@@ -38,7 +38,7 @@ pub(super) struct OwnPolicy {
     /// Scale in only to what was needed at most in this time [default: the rule's own]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     scale_in_hold: Option<Duration>,
-    /// The last worker stays this long after the last image [default: 120s]
+    /// The last worker stays this long after the last image [default: 60s]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     keep: Option<Duration>,
 }
