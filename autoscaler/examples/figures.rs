@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU64;
 
-use autoscaler::simulate::{self, Contender, Estimate, Extent, Progress, Row, Scenario};
+use autoscaler::simulate::{self, Bound, Contender, Estimate, Extent, Progress, Row, Scenario};
 
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
@@ -20,6 +20,7 @@ fn main() -> Result<(), String> {
         let named = |name| Contender::named(name, target).ok_or_else(|| format!("no contender {name}"));
         let contenders: Vec<Vec<_>> = contenders.split(',').map(named).collect::<Result<_, _>>()?;
         let extent = Extent { seeds, tuned: false };
+        print_bound(&scenario);
         for row in simulate::compare(&scenario, &contenders.concat(), extent, &Quiet).rows {
             print_row(&scenario, &row);
         }
@@ -34,6 +35,15 @@ fn found(names: &str) -> Result<Vec<Scenario>, String> {
         return Ok(simulate::scenarios());
     }
     names.split(',').map(|name| simulate::find(name).ok_or_else(|| format!("no scenario {name}"))).collect()
+}
+
+/// Of the first seed.
+fn print_bound(scenario: &Scenario) {
+    let Bound { p95, instance_hours, work_hours, starts } = simulate::clairvoyant(scenario, 0);
+    println!(
+        "{}: who knows the load beforehand: p95 {p95:.1} s with {instance_hours:.3} h and {starts} starts; the work alone {work_hours:.3} h",
+        scenario.name
+    );
 }
 
 fn print_row(scenario: &Scenario, row: &Row) {

@@ -3,6 +3,7 @@
 //! but its scenario, its player and its seed.
 
 mod arrivals;
+mod bound;
 mod clock;
 mod contender;
 mod counters;
@@ -34,6 +35,7 @@ use std::ops::ControlFlow;
 
 use crate::decide::{Decision, Observation, Policy};
 pub use arrivals::{Arrivals, Rate};
+pub use bound::{Bound, clairvoyant};
 pub use clock::EPOCH;
 pub use contender::{Contender, HOLD_MAX, OURS, QUANTILE, policy};
 pub use frontier::{Comparison, Extent, compare};
