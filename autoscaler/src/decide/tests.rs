@@ -273,10 +273,10 @@ fn latency_goes_to_zero_only_after_the_hold_and_the_keep() {
 fn surge_counts_more_the_longer_it_lasts() {
     let mut seen = observation(0, fleet(&[], 100));
     seen.arrivals = Arrivals { fast: 20.0, slow: 2.0, ..Arrivals::default() };
-    seen.boot.warm = Duration::from_secs(40);
-    let policy = Policy { max_instances: 100, ..latency(60) };
+    seen.boot.warm = Duration::from_secs(80);
+    let policy = Policy { max_instances: 100, ..latency(120) };
     let (at_first, state) = decide(&seen, &State::default(), &policy);
-    // It has lasted for 5 s, and is expected to last for 20: half of a boot.
+    // It has lasted for 5 s, and is expected to last for 40: half of a boot.
     assert_eq!(at_first.want, 12, "{}", at_first.reason);
     let (later_on, _) = decide(&later(seen, 5), &state, &policy);
     assert_eq!(later_on.want, 21, "{}", later_on.reason);
