@@ -30,7 +30,7 @@ pub(super) struct Engine<'a> {
     timeline: Option<Timeline>,
 }
 
-/// Two of ours while nobody knows who leads.
+/// The first leads; others of ours believe that they do.
 enum Deciders {
     Ours(Vec<Ours>),
     Theirs(Theirs),
@@ -249,8 +249,10 @@ impl<'a> Engine<'a> {
             }
             Fault::SplitBrain { from, until } => {
                 if let Deciders::Ours(deciders) = &mut self.deciders {
-                    let second = deciders[0].second(&mut self.world, micros(until - from));
-                    deciders.push(second);
+                    let until = self.world.now + micros(until - from);
+                    let number = small(deciders.len());
+                    let another = deciders[0].another(&mut self.world, number, until);
+                    deciders.push(another);
                 }
             }
             Fault::CapacityMissing { .. }

@@ -84,29 +84,28 @@ impl Ours {
         }
     }
 
-    /// Another one that believes it leads, until it sees that its lease is lost. Remembers nothing.
-    pub(super) fn second(&self, world: &mut World<'_>, for_so_long: Micros) -> Self {
-        let number = self.number + 1;
+    /// Decider `number`, which believes that it leads until it sees that its lease is lost. Remembers nothing.
+    pub(super) fn another(&self, world: &mut World<'_>, number: u32, until: Micros) -> Self {
+        let (policy, noise) = (self.policy.clone(), self.noise.clone());
         world.after(TICK / 2, Timer::Tick { decider: number });
         Self {
             number,
-            policy: self.policy.clone(),
+            policy,
             state: State::default(),
             seen: self.seen.clone(),
-            listing: self.listing,
             listener: Listener::new(world.now, world.totals()),
-            noise: self.noise.clone(),
+            noise,
+            active_until: Some(until),
+            down_until: 0,
+            stored: (0, State::default()),
+            delayed: Vec::new(),
+            shown: None,
+            grades: Grades::default(),
             last: None,
             is_woken: false,
             wake_above: 0,
-            down_until: 0,
-            active_until: Some(world.now + for_so_long),
-            stored: (0, State::default()),
-            delayed: Vec::new(),
-            want: 0,
             shows: false,
-            shown: None,
-            grades: Grades::default(),
+            ..*self
         }
     }
 
