@@ -6,8 +6,8 @@ use crate::fleet::cloud::Tags;
 /// Decision that asked the instance to drain; empty: none did, or it was taken back.
 pub(super) const DRAIN_TAG: &str = "dunlin:drain";
 
-/// Ids in one call; one that is wrong fails it for all.
-const CHUNK: usize = 50;
+/// Ids in one call, of the thousand that EC2 takes: they are all listed, and a wrong one costs no more than the tags.
+const CHUNK: usize = 500;
 
 impl CloudFleet {
     pub(super) async fn write_drains(&self, instance_ids: &[String], decision_id: Option<&str>) {
