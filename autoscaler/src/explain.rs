@@ -8,6 +8,7 @@ use proto::v1;
 use crate::{
     clock::since_epoch,
     decide::{self, CounterFactual, Recalled},
+    fleet::TOKENS_UNLIMITED,
     wire::{self, Record},
 };
 
@@ -97,6 +98,10 @@ fn seen(record: &Record) -> Vec<String> {
         }
     };
     let arrivals = &observation.arrivals;
+    let starts = match observation.supply.start_tokens {
+        unlimited if unlimited >= TOKENS_UNLIMITED => "starts are not limited".to_owned(),
+        tokens => format!("{tokens:.0} starts are taken now"),
+    };
     let mut lines = vec![
         counts,
         format!(
@@ -115,13 +120,8 @@ fn seen(record: &Record) -> Vec<String> {
             seconds(observation.boot.cold)
         ),
         format!(
-            "{} ready, {} starting, {} draining, {} stopped, {} can be launched; {:.0} starts are taken now",
-            census.ready,
-            census.starting,
-            census.draining,
-            census.stopped,
-            observation.supply.launchable,
-            observation.supply.start_tokens
+            "{} ready, {} starting, {} draining, {} stopped, {} can be launched; {starts}",
+            census.ready, census.starting, census.draining, census.stopped, observation.supply.launchable,
         ),
     ];
     if let Some(asked) = observation.asked.filter(|asked| asked.until > observation.at) {

@@ -87,6 +87,7 @@ fn everything_in_the_record_is_told() {
             "16 waiting, 0 in work, the oldest for 2.5 s; exact counts, 1.0 s old\n",
             "3.00/s arrive over 4 s, 2.00/s over 10 s, 1.00/s over 60 s; 25.0 % of the last minute's answers late\n",
             "an image takes 3.0 s (p95 4.0 s), 1.0 at once on a worker; a start takes 40.0 s, of a new one 90.0 s\n",
+            "1 ready, 0 starting, 0 draining, 0 stopped, 5 can be launched; 100 starts are taken now\n",
             "  step    4  16 waiting / 5 per worker = 4\n  need    4\n",
             "Bounds, in order:\n  4 -> 3: the policy's maximum\n",
             "  launch a new one: held back: slow down\n  launch a new one: not over yet\n",
