@@ -67,6 +67,33 @@ async fn decision_of_an_older_version_is_refused_with_the_reason() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn page_of_large_decisions_stays_within_what_clients_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::open(folder.path()).unwrap();
+    for sequence in 1..=20 {
+        let decision_id = format!("0AA{sequence:02}");
+        let reason = "x".repeat(700_000);
+        let decision = v1::Decision { decision_id, sequence, reason, ..Default::default() };
+        let key = format!("decisions/{}", decision.decision_id);
+        store.put(&key, decision.encode_to_vec().into()).await.unwrap();
+    }
+    let url = format!("file://{}", folder.path().display());
+    let world = World::start(LIVES, &[&STEP[..], &["--store", &url]].concat()).await;
+    let mut request = v1::ListDecisionsRequest { page_size: 1000, ..Default::default() };
+    let mut large = Vec::new();
+    loop {
+        let page = world.api.clone().list_decisions(request.clone()).await.unwrap().into_inner();
+        large.extend(page.decisions.iter().map(|one| one.sequence).filter(|sequence| *sequence <= 20));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(large, (1..=20).rev().collect::<Vec<_>>());
+    world.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn quiet_watch_of_decisions_beats_every_fifteen_seconds() {
     let cloud = world::cloud::cloud();

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use platform::{Error, Kind, Result};
+use prost::Message as _;
 use proto::v1::{self, Decision, autoscaler_service_server::AutoscalerService};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tonic::{Request, Response, Status};
@@ -19,6 +20,10 @@ const EXPLANATIONS_MAX: usize = 2;
 
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 1000;
+
+/// A page ends before this, so that clients with gRPC's usual limit of 4 MiB can read it. Decisions of a fleet of thousands are
+/// a megabyte each.
+const PAGE_BYTES_MAX: usize = 3 << 20;
 
 pub struct AutoscalerApi(pub Arc<Shared>, pub Desk);
 
@@ -178,8 +183,14 @@ impl AutoscalerApi {
         };
         // One more than asked for tells whether there is another page.
         let mut found = self.0.log.before(before, size + 1, keep);
-        let more = found.len() > size;
-        found.truncate(size);
+        let mut bytes = 0;
+        let fits = |decision: &&Arc<Decision>| {
+            bytes += decision.encoded_len();
+            bytes <= PAGE_BYTES_MAX
+        };
+        let count = found.iter().take(size).take_while(fits).count().max(1);
+        let more = found.len() > count;
+        found.truncate(count);
         let next_page_token = match found.last() {
             Some(last) if more => last.sequence.to_string(),
             _ => String::new(),
