@@ -14,7 +14,6 @@ use autoscaler::simulate::{
     rivals::FAMILIES,
 };
 use clap::builder::PossibleValuesParser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use platform::options::{Check, Problems, exit, parse_duration};
 
 use crate::{
@@ -22,9 +21,11 @@ use crate::{
     output::{ColourOptions, Output},
 };
 
+mod bar;
 mod own;
 mod print;
 
+use bar::Bar;
 use own::{OwnLoad, OwnPolicy};
 
 /// Figures are means over at least so many seeds.
@@ -191,14 +192,14 @@ pub(crate) fn run(options: &Options, colours: ColourOptions) -> Outcome {
     };
     let mut comparisons: Vec<Comparison> = Vec::new();
     for scenario in &scenarios {
-        bar.0.set_message(scenario.name.clone());
+        bar.name(&scenario.name);
         let comparison = simulate::compare(scenario, &options.contenders(scenario), extent, &bar);
         if options.output == Format::Table {
-            bar.0.suspend(|| print::scenario(&mut output, style, &comparison))?;
+            bar.aside(|| print::scenario(&mut output, style, &comparison))?;
         }
         comparisons.push(comparison);
     }
-    bar.0.finish_and_clear();
+    bar.end();
     let report = Report::new(comparisons, options.seeds, &options.graded_names());
     match options.output {
         Format::Table => print::figures(&mut output, style, &report)?,
@@ -228,29 +229,6 @@ fn write_files(folder: &Path, report: &Report) -> Result<(), Failure> {
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(exit::FAILED, format!("write {}: {error}", path.display()))
-}
-
-/// How many runs are done, of those planned so far.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        if let Ok(look) = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg} {eta}") {
-            bar.set_style(look);
-        }
-        Self(bar)
-    }
-}
-
-impl simulate::Progress for Bar {
-    fn planned(&self, runs: u64) {
-        self.0.inc_length(runs);
-    }
-
-    fn done(&self) {
-        self.0.inc(1);
-    }
 }
 
 #[cfg(test)]
