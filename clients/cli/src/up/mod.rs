@@ -305,6 +305,8 @@ impl Options {
                 .map_err(|error| Error::internal(error).context("set up the autoscaler"))?;
         options.allow_anonymous = self.allow_anonymous;
         options.fleet = "local:".to_owned();
+        // The gateway's own, whatever the environment names for a worker.
+        options.queue = None;
         options.worker_command = command.to_vec();
         options.boot_delay = self.boot_delay;
         options.policy = Some(self.policy);
