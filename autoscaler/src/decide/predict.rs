@@ -33,6 +33,10 @@ pub(super) fn predict(basis: Basis<'_>, want: u32) -> Prediction {
         return Prediction::default();
     }
     let current = fleet.current();
+    if want == 0 && current == 0 {
+        // Who comes now starts one first, and is another decision's.
+        return Prediction::default();
+    }
     let boot = seen.boot.warm.as_secs_f64();
     let more = want.saturating_sub(current);
     let ready = fleet.ready.min(want);

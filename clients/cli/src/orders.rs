@@ -68,6 +68,7 @@ pub(crate) fn pause_words(pause: &PauseInForce) -> String {
 /// "exactly 5 instances until 2026-11-24 06:30:00 UTC, by ann: demo".
 pub(crate) fn override_words(asked: &OverrideInForce) -> String {
     let what = match (asked.instances, asked.min_instances, asked.max_instances) {
+        (Some(1), _, _) => "exactly 1 instance".to_owned(),
         (Some(exactly), _, _) => format!("exactly {exactly} instances"),
         (None, Some(min), Some(max)) => format!("{min} to {max} instances"),
         (None, Some(min), None) => format!("at least {min} instances"),

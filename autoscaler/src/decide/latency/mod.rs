@@ -27,7 +27,8 @@ pub(super) fn terms(basis: Basis<'_>, rule: &Latency) -> Vec<Term> {
 
 fn reserve(basis: Basis<'_>) -> Term {
     let recalled = basis.recalled;
-    let instances = round_up(recalled.reserve);
+    // To the nearest: a little of what was needed is no reason to keep a whole one.
+    let instances = round_up(recalled.reserve - 0.5);
     let (share, seconds) = (recalled.reserve_quantile * 100.0, recalled.reserve_window.as_secs_f64());
     let formula =
         format!("{share:.0} % of the last {seconds:.0} s needed {:.1} = {instances}", recalled.reserve);
