@@ -30,7 +30,7 @@ fn write_page(page: &mut String, report: &Report, data: &str) -> std::fmt::Resul
          <h1>Policies on simulated loads</h1>\n\
          <p class=\"soft\">Each policy meets the same arrivals, service times and boot times. Numbers are means over \
          {} seeds with 95&nbsp;% confidence intervals; a tuned rival has the settings that turned out best on this very \
-         load, ours is as it comes.</p>\n",
+         load; ours has the same constants on all, chosen while looking at those with a figure.</p>\n",
         report.seeds
     )?;
     if report.comparisons.len() > 1 {
