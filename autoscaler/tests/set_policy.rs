@@ -7,7 +7,7 @@ use platform::{Error, Kind};
 use proto::v1::{self, InstanceState};
 
 mod world;
-use world::{LIVES, World};
+use world::{FakeGateway, LIVES, World};
 
 const FIXED: [&str; 6] = ["--policy", "fixed", "--instances", "1", "--max-instances", "3"];
 
@@ -123,4 +123,21 @@ async fn same_request_id_does_it_once() {
         (Kind::RequestIdReused, "request_id")
     );
     world.stop().await;
+}
+
+#[tokio::test]
+async fn gateways_are_told_what_is_late_now() {
+    let world = World::start(LIVES, &["--latency-target=10s", "--max-instances=2"]).await;
+    let mut gateway = FakeGateway::connect(&world).await;
+    let seconds = |seconds| Some(platform::time::to_proto(Duration::from_secs(seconds)));
+    while gateway.next().await.latency_target != seconds(10) {}
+    let request = v1::SetPolicyRequest {
+        policy: Some(policy(latency(Duration::from_secs(20), 0.95), 0, 2)),
+        ..Default::default()
+    };
+    world.api.clone().set_policy(request).await.unwrap();
+    while gateway.next().await.latency_target != seconds(20) {}
+    let request = v1::SetPolicyRequest { policy: Some(policy(fixed(1), 0, 2)), ..Default::default() };
+    world.api.clone().set_policy(request).await.unwrap();
+    while gateway.next().await.latency_target.is_some() {}
 }

@@ -86,6 +86,9 @@ fn latency_count((bucket, count): (usize, u64)) -> LatencyCount {
 
 async fn learn(core: &Core, answers: &mut Streaming<GatewaySessionResponse>) -> Result<()> {
     while let Some(capacity) = answers.message().await? {
+        if let Some(target) = platform::time::from_proto(capacity.latency_target.as_ref()) {
+            core.pending.set_latency_target(target);
+        }
         core.capacity.send_replace(Some(capacity));
     }
     Ok(())

@@ -26,7 +26,8 @@ pub enum Event {
 pub struct Pending {
     entries: Mutex<HashMap<String, Entry>>,
     limit: usize,
-    latency_target: Duration,
+    /// In microseconds.
+    latency_target: AtomicU64,
     /// The first image after a time without any has come in.
     pub no_longer_empty: Notify,
     enqueued_total: AtomicU64,
@@ -66,13 +67,18 @@ impl Pending {
         Arc::new(Self {
             entries: Mutex::default(),
             limit,
-            latency_target,
+            latency_target: AtomicU64::new(micros(latency_target)),
             no_longer_empty: Notify::new(),
             enqueued_total: AtomicU64::new(0),
             completed_total: AtomicU64::new(0),
             late_total: AtomicU64::new(0),
             latencies: latency::Counters::default(),
         })
+    }
+
+    /// What is late from now on: the autoscaler's policy has another target than we were started with.
+    pub fn set_latency_target(&self, target: Duration) {
+        self.latency_target.store(micros(target), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -162,7 +168,7 @@ impl Pending {
     fn complete(&self, entry: &Entry) -> Duration {
         let latency = entry.since.elapsed();
         self.completed_total.fetch_add(1, Ordering::Relaxed);
-        if latency > self.latency_target {
+        if micros(latency) > self.latency_target.load(Ordering::Relaxed) {
             self.late_total.fetch_add(1, Ordering::Relaxed);
         }
         latency
@@ -185,6 +191,10 @@ impl Pending {
             oldest_age: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -228,6 +238,20 @@ mod tests {
         assert!(pending.forget_unstarted("c"));
         let totals = pending.totals();
         assert_eq!((totals.completed, totals.late, pending.latencies().len()), (3, 2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn late_is_what_the_autoscaler_says() {
+        let pending = Pending::new(10, Duration::from_secs(1));
+        pending.set_latency_target(Duration::from_secs(3));
+        let (events, _receiver) = mpsc::channel(2);
+        pending.register(&[registration("a", 0), registration("b", 1)], &events, false).unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pending.finish("a", ImageResult::default());
+        assert_eq!(pending.totals().late, 0);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pending.finish("b", ImageResult::default());
+        assert_eq!(pending.totals().late, 1);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use proto::v1;
 use super::Controller;
 use crate::{
     clock::timestamp,
-    decide::{Decision, InstanceState, SLOW_WINDOW},
+    decide::{Decision, InstanceState, Rule, SLOW_WINDOW},
     shared::View,
     wire,
 };
@@ -29,6 +29,10 @@ impl Controller {
             starting: fleet.starting,
             next_ready_time,
             images_per_second,
+            latency_target: match &self.words.policy().rule {
+                Rule::Latency(latency) => Some(platform::time::to_proto(latency.target)),
+                Rule::Step(_) | Rule::Backlog(_) | Rule::Fixed(_) => None,
+            },
         };
         self.shared.capacity.send_if_modified(|last| {
             let changed = *last != capacity;

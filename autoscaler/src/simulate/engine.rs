@@ -1,5 +1,7 @@
 //! The event loop: arrivals, completions and timers in the order of their times.
 
+use crate::decide::Rule;
+
 use super::{
     Look, Player, RunOptions,
     arrivals::Generator,
@@ -42,6 +44,9 @@ impl<'a> Engine<'a> {
         let mut phase = Stream::new(&scenario.name, seed, Purpose::Phase);
         let deciders = match player {
             Player::Ours(policy) => {
+                if let Rule::Latency(rule) = &policy.rule {
+                    world.tally.policy_target = micros(rule.target.as_secs_f64());
+                }
                 let counts = Stream::new(&scenario.name, seed, Purpose::Counts);
                 Deciders::Ours(vec![Ours::new(&mut world, policy, phase.uniform(), counts)])
             }

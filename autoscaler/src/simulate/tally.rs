@@ -7,7 +7,11 @@ const RECENT: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct Tally {
+    /// An answer after this is late in the outcome.
     target: Micros,
+    /// The same for whoever decides: a policy may have a target of its own.
+    pub(super) policy_target: Micros,
+    pub(super) late_for_policy: u64,
     /// From the arrival to the answer, in seconds, in the order of the answers.
     pub(super) latencies: Vec<f32>,
     pub(super) late: u64,
@@ -34,6 +38,8 @@ impl Tally {
     pub(super) fn new(target: f64) -> Self {
         Self {
             target: micros(target),
+            policy_target: micros(target),
+            late_for_policy: 0,
             latencies: Vec::new(),
             late: 0,
             worked: 0,
@@ -56,6 +62,7 @@ impl Tally {
     pub(super) fn answer(&mut self, latency: Micros, service: Micros, took: Micros) {
         self.latencies.push(short(latency));
         self.late += u64::from(latency > self.target);
+        self.late_for_policy += u64::from(latency > self.policy_target);
         self.worked += service;
         let took = short(took);
         match self.recent.get_mut(self.next_recent) {

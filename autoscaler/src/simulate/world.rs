@@ -185,7 +185,7 @@ impl<'a> World<'a> {
         Totals {
             arrived: self.arrived,
             completed: self.tally.completed(),
-            late: self.tally.late,
+            late: self.tally.late_for_policy,
             visible: self.work.waiting() as u64,
             in_flight: self.work.in_flight,
         }
