@@ -1,10 +1,13 @@
 //! A worker whose queue and store fail now and then: every image is answered once, and none is left behind.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use platform::{
     faults::Fault,
-    queue::faulty::{FaultyQueue, QueueCall},
+    queue::{
+        Receive,
+        faulty::{FaultyQueue, QueueCall},
+    },
     store::{
         FileStore, Store,
         faulty::{FaultyStore, StoreCall},
@@ -62,6 +65,15 @@ async fn store_that_fails_now_and_then_keeps_every_result_in_the_end() {
     let running = Running::of(worker);
     eventually("all are acked", async || is_empty(&queue).await).await;
     running.stop().await;
-    assert_eq!(inner.list("results/", "", 100).await.unwrap().len(), 20);
+    let stored = inner.list("results/", "", 100).await.unwrap();
+    // Each get that fails is an attempt; a task whose three attempts all met one is a dead letter, and its caller knows.
+    let dead = queue.dead_letters().unwrap();
+    let receive =
+        Receive { max: NonZeroU32::new(20).unwrap(), lease: Duration::from_secs(60), wait: Duration::ZERO };
+    let dead = dead.receive(receive).await.unwrap();
+    let dead: Vec<_> = dead.into_iter().map(|delivery| delivery.task.result_key).collect();
+    let all = (0..20).map(|i| format!("results/{i}"));
+    let lost: Vec<_> = all.filter(|key| !stored.contains(key) && !dead.contains(key)).collect();
+    assert!(lost.is_empty() && stored.len() >= 17, "{lost:?}; stored {stored:?}, dead {dead:?}");
     assert!(faulty.injected() > 3, "it did fail");
 }

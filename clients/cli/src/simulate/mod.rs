@@ -116,6 +116,11 @@ impl Check for Options {
         if self.target.is_some_and(|target| target.is_zero()) {
             problems.add("--target", "must be more than 0");
         }
+        if let (Some(min), Some(max)) = (self.policy.min_instances, self.load.max_instances)
+            && min > max
+        {
+            problems.add("--min-instances", format_args!("{min} is over --max-instances, {max}"));
+        }
         self.policy.check(problems);
         self.load.check(problems);
     }

@@ -34,7 +34,7 @@ pub(super) struct OwnPolicy {
     instances: Option<u32>,
     /// Never fewer workers than this [default: 0]
     #[arg(long, value_name = "COUNT")]
-    min_instances: Option<u32>,
+    pub(super) min_instances: Option<u32>,
     /// Scale in only to what was needed at most in this time [default: the rule's own]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     scale_in_hold: Option<Duration>,
