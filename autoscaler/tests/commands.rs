@@ -21,15 +21,6 @@ fn long() -> Option<prost_types::Timestamp> {
     soon(Duration::from_secs(3600))
 }
 
-/// The decisions that were made because of a command, oldest first.
-async fn audit(world: &World) -> Vec<v1::Decision> {
-    let request = v1::ListDecisionsRequest::default();
-    let mut decisions = world.api.clone().list_decisions(request).await.unwrap().into_inner().decisions;
-    decisions.retain(|decision| decision.trigger.contains("command: "));
-    decisions.reverse();
-    decisions
-}
-
 #[tokio::test]
 async fn pause_stops_scaling_until_its_end_and_is_recorded_with_who_and_why() {
     let world = World::start(LIVES, &STEP).await;
@@ -50,7 +41,7 @@ async fn pause_stops_scaling_until_its_end_and_is_recorded_with_who_and_why() {
     assert_eq!(status.pause_in_force.unwrap().actor, "alice");
     assert!(status.warnings.iter().any(|one| one.starts_with("in force: pause scale-out until")));
     assert_eq!(world.count(InstanceState::Starting).await, 0);
-    let decision = audit(&world).await.remove(0);
+    let decision = world.audit().await.remove(0);
     assert!(decision.trigger.ends_with("by alice: the account is being moved"), "{}", decision.trigger);
 
     // It ends by itself, and that is recorded too.
@@ -75,10 +66,10 @@ async fn pause_without_an_end_lasts_until_resume() {
     api.resume(v1::ResumeRequest::default()).await.unwrap();
     // Decided at once: the answer comes after it.
     assert_eq!(world.count(InstanceState::Starting).await, 2);
-    let triggers: Vec<_> = audit(&world).await.iter().map(|one| one.trigger.clone()).collect();
+    let triggers: Vec<_> = world.audit().await.iter().map(|one| one.trigger.clone()).collect();
     assert_eq!(triggers.len(), 2, "{triggers:?}");
     assert!(triggers[1].contains("command: resume"), "{triggers:?}");
-    assert!(audit(&world).await[0].bounds.is_empty());
+    assert!(world.audit().await[0].bounds.is_empty());
     world.stop().await;
 }
 
@@ -91,7 +82,7 @@ async fn override_wins_over_the_policy_until_its_end() {
     let answer = api.set_override(request).await.unwrap().into_inner().override_in_force.unwrap();
     assert_eq!((answer.min_instances, answer.max_instances), (Some(2), None));
     assert_eq!(world.count(InstanceState::Starting).await, 2);
-    assert_eq!(audit(&world).await[0].bounds[0].kind(), BoundKind::Override);
+    assert_eq!(world.audit().await[0].bounds[0].kind(), BoundKind::Override);
     // Another takes its place; and with nothing in it, it is taken back.
     let until = soon(Duration::from_millis(800));
     let request = v1::SetOverrideRequest { instances: Some(3), until, ..Default::default() };
@@ -144,7 +135,7 @@ async fn wrong_commands_name_the_field() {
         check(api.set_override(request).await.map(drop), field);
     }
     check(api.drain_instance(v1::DrainInstanceRequest::default()).await.map(drop), "instance_id");
-    assert!(audit(&world).await.is_empty());
+    assert!(world.audit().await.is_empty());
     world.stop().await;
 }
 
@@ -164,7 +155,7 @@ async fn instance_is_drained_for_good_and_replaced() {
     let instance = api.drain_instance(request.clone()).await.unwrap().into_inner().instance.unwrap();
     assert_eq!((instance.instance_id.as_str(), instance.state()), ("local-1", InstanceState::Stopping));
     let told = worker.until_drain().await;
-    let decision = audit(&world).await.remove(0);
+    let decision = world.audit().await.remove(0);
     assert_eq!(decision.trigger, "command: drain local-1: it is slow");
     assert_eq!(decision.decision_id, told);
     let actions: Vec<_> = decision.actions.iter().map(|one| (one.kind(), one.instance_id.as_str())).collect();
@@ -174,7 +165,7 @@ async fn instance_is_drained_for_good_and_replaced() {
 
     // Again is fine, and does nothing.
     api.drain_instance(request.clone()).await.unwrap();
-    assert!(audit(&world).await[1].actions.is_empty());
+    assert!(world.audit().await[1].actions.is_empty());
     // More are needed: it is not told to stay.
     let more = v1::SetOverrideRequest { instances: Some(2), until: long(), ..Default::default() };
     api.set_override(more).await.unwrap();
@@ -205,6 +196,6 @@ async fn instances_that_cannot_be_drained_are_told_apart() {
         assert_eq!((error.kind(), error.resource().unwrap().name.as_str()), (kind, instance_id), "{error}");
         assert!(error.message().contains(part), "{error}");
     }
-    assert!(audit(&world).await.is_empty());
+    assert!(world.audit().await.is_empty());
     world.stop().await;
 }

@@ -24,15 +24,6 @@ fn fixed(instances: u32) -> v1::policy::Kind {
     v1::policy::Kind::Fixed(v1::FixedPolicy { instances })
 }
 
-/// The decisions that were made because of a command, oldest first.
-async fn audit(world: &World) -> Vec<v1::Decision> {
-    let request = v1::ListDecisionsRequest::default();
-    let mut decisions = world.api.clone().list_decisions(request).await.unwrap().into_inner().decisions;
-    decisions.retain(|decision| decision.trigger.contains("command: "));
-    decisions.reverse();
-    decisions
-}
-
 #[tokio::test]
 async fn policy_is_replaced_as_a_whole_and_gets_the_next_version() {
     let world = World::start(LIVES, &FIXED).await;
@@ -47,12 +38,12 @@ async fn policy_is_replaced_as_a_whole_and_gets_the_next_version() {
     let dry = api.set_policy(set(2, 1, true)).await.unwrap().into_inner().policy.unwrap();
     assert_eq!((dry.version, dry.kind), (2, Some(fixed(2))));
     assert_eq!(world.status().await.policy.unwrap().version, 1);
-    assert!(audit(&world).await.is_empty());
+    assert!(world.audit().await.is_empty());
 
     let done = api.set_policy(set(2, 1, false)).await.unwrap().into_inner().policy.unwrap();
     assert_eq!(done.version, 2);
     assert_eq!(world.count(InstanceState::Starting).await, 2);
-    assert_eq!(audit(&world).await[0].policy.as_ref().unwrap().version, 2);
+    assert_eq!(world.audit().await[0].policy.as_ref().unwrap().version, 2);
 
     let stale = Error::from(api.set_policy(set(3, 1, false)).await.unwrap_err());
     assert_eq!((stale.kind(), stale.violations()[0].field.as_str()), (Kind::VersionMismatch, "if_version"));
@@ -115,7 +106,7 @@ async fn same_request_id_does_it_once() {
     };
     let first = api.set_policy(request.clone()).await.unwrap().into_inner();
     let again = api.set_policy(request.clone()).await.unwrap().into_inner();
-    assert_eq!((&first, audit(&world).await.len()), (&again, 1));
+    assert_eq!((&first, world.audit().await.len()), (&again, 1));
     let other = v1::SetPolicyRequest { if_version: 2, ..request };
     let refused = Error::from(api.set_policy(other).await.unwrap_err());
     assert_eq!(

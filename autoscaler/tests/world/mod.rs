@@ -87,6 +87,15 @@ impl World {
         decisions
     }
 
+    /// Decisions that were made because of a command, oldest first.
+    pub async fn audit(&self) -> Vec<v1::Decision> {
+        let request = v1::ListDecisionsRequest::default();
+        let mut decisions = self.api.clone().list_decisions(request).await.unwrap().into_inner().decisions;
+        decisions.retain(|decision| decision.trigger.contains("command: "));
+        decisions.reverse();
+        decisions
+    }
+
     /// Actions of one kind so far, with their instances.
     pub async fn actions(&self, kind: v1::ActionKind) -> Vec<v1::Action> {
         let changes = self.changes().await;
