@@ -45,18 +45,9 @@ pub(super) fn apply(basis: Basis<'_>, need: u32, work: u32) -> (u32, Vec<Bound>)
         want.at_least(current, BoundKind::Stale);
     }
     want.at_least(current.saturating_sub(drainable(basis)), BoundKind::ApiBudget);
-    want.at_least(policy.min_instances, BoundKind::Min);
-    want.at_most(policy.max_instances, BoundKind::Max);
-    if let Some(asked) = seen.asked.filter(|asked| asked.until > seen.at) {
-        // Its limits take the place of the policy's, which may have bitten above.
-        let least = asked.instances.or(asked.min);
-        let most = asked.instances.or(asked.max);
-        if most.is_some_and(|most| most > policy.max_instances) {
-            want.at_least(need.min(most.unwrap_or(need)), BoundKind::Override);
-        }
-        want.at_least(least.unwrap_or(0), BoundKind::Override);
-        want.at_most(most.unwrap_or(u32::MAX), BoundKind::Override);
-    }
+    let limits = Limits::of(basis);
+    want.at_least(limits.least.0, limits.least.1);
+    want.at_most(limits.most.0, limits.most.1);
     if paused.scale_out {
         want.at_most(current, BoundKind::Paused);
     }
@@ -71,6 +62,29 @@ pub(super) fn apply(basis: Basis<'_>, need: u32, work: u32) -> (u32, Vec<Bound>)
     let tokens = round_up(seen.supply.start_tokens.max(0.0).floor());
     want.at_most(without_start.saturating_add(tokens), BoundKind::ApiBudget);
     (want.instances, want.bounds)
+}
+
+/// The limits in force, each with whose it is.
+struct Limits {
+    least: (u32, BoundKind),
+    most: (u32, BoundKind),
+}
+
+impl Limits {
+    /// A person's for a while take the place of the policy's; where the two do not fit together, the person's wins.
+    fn of(basis: Basis<'_>) -> Self {
+        let Basis { seen, policy, .. } = basis;
+        let asked = seen.asked.filter(|asked| asked.until > seen.at);
+        let min = asked.and_then(|asked| asked.instances.or(asked.min));
+        let max = asked.and_then(|asked| asked.instances.or(asked.max));
+        let own_least = policy.min_instances.min(max.unwrap_or(u32::MAX));
+        let own_most = policy.max_instances.max(min.unwrap_or(0));
+        let asked = |limit| (limit, BoundKind::Override);
+        Self {
+            least: min.map_or((own_least, BoundKind::Min), asked),
+            most: max.map_or((own_most, BoundKind::Max), asked),
+        }
+    }
 }
 
 fn is_stale(basis: Basis<'_>) -> bool {

@@ -377,6 +377,14 @@ fn override_takes_the_place_of_the_limits_until_it_ends() {
     check(100, Override { instances: Some(5), ..asked }, 5);
     check(100, Override { instances: Some(0), ..asked }, 0);
     check(100, Override { instances: Some(0), until: NOW, ..asked }, 4);
+    // What is held is held up to the limit in force, not to the policy's.
+    let policy = Policy { max_instances: 4, hold: Some(Duration::from_secs(30)), ..step() };
+    let seen = Observation {
+        asked: Some(Override { max: Some(9), ..asked }),
+        ..observation(0, fleet(&[InstanceState::Ready; 8], 20))
+    };
+    let (decision, _) = decide(&seen, &State::default(), &policy);
+    assert_eq!(decision.want, 8, "{}", decision.reason);
 }
 
 #[test]
