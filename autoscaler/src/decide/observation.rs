@@ -38,6 +38,13 @@ pub struct Queue {
     pub approximate: bool,
 }
 
+impl Queue {
+    /// Images there are to do. One that is being worked on is half done, on average.
+    pub fn work(&self) -> f64 {
+        self.visible as f64 + self.in_flight as f64 / 2.0
+    }
+}
+
 /// Images a second, and exact counts of them. Of the counts only differences matter.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Arrivals {

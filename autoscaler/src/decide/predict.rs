@@ -23,7 +23,7 @@ const HORIZON: f64 = 3600.0;
 /// by then can do them.
 pub(super) fn predict(basis: Basis<'_>, want: u32) -> Prediction {
     let Basis { seen, fleet, .. } = basis;
-    let work = seen.queue.visible as f64 + seen.queue.in_flight as f64 / 2.0;
+    let work = seen.queue.work();
     let arriving = match change(&seen.arrivals) {
         Change::None => seen.arrivals.slow,
         Change::Up(rate) => rate,

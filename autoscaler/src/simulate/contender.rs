@@ -114,7 +114,7 @@ impl Contender {
     }
 
     /// A new player for one run.
-    pub(super) fn player(&self, scenario: &Scenario, seed: u64) -> Player {
+    pub fn player(&self, scenario: &Scenario, seed: u64) -> Player {
         match &self.plan {
             Plan::Ours(policy) => Player::Ours(Policy {
                 max_instances: policy.max_instances.min(scenario.max_instances),

@@ -14,8 +14,7 @@ const PARTS: u32 = 4;
 
 pub(super) fn term(basis: Basis<'_>, pace: &Pace) -> Term {
     let queue = &basis.seen.queue;
-    // An image that is being worked on is half done, on average.
-    let work = queue.visible as f64 + queue.in_flight as f64 / 2.0;
+    let work = queue.work();
     if work <= 0.0 {
         return Term { name: "deadline", instances: 0, formula: "nothing waits = 0".to_owned() };
     }
