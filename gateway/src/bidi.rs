@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::{
+    admission::Patience,
     core::Core,
-    group::Group,
+    group::{Group, Terms},
     intake::{self, Checked},
     pending::Event,
 };
@@ -44,8 +45,10 @@ pub fn open(
     deadline: Option<Instant>,
 ) -> impl Stream<Item = Result<BidiClassifyResponse, Status>> + Send + use<> {
     let answer_by = deadline.unwrap_or_else(|| Instant::now() + FOR_EVER);
+    let patience = Patience::Caller;
+    let terms = Terms { images_max: IN_FLIGHT_MAX as usize, tell_start: true, answer_by, patience };
     let state = State {
-        group: Group::new(Arc::clone(&core), IN_FLIGHT_MAX as usize, true, answer_by),
+        group: Group::new(Arc::clone(&core), terms),
         core,
         requests,
         options: None,

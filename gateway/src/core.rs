@@ -17,8 +17,9 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Patience,
     cache::Cache,
-    group::{Accepted, Group, Picture, failed},
+    group::{Accepted, Group, Picture, Terms, failed},
     intake::{self, Checked},
     models::Models,
     objects::Objects,
@@ -68,12 +69,15 @@ impl Core {
         mut image: Image,
         options: Option<ClassifyOptions>,
         deadline: Option<Instant>,
+        patience: Patience,
     ) -> Result<ImageResult> {
         let options = intake::check_options(options, &self.models)?;
         intake::check_custom_id(&image.custom_id, "image")?;
         let content = self.check_image(&mut image, "image").await?;
         let custom_id = if image.custom_id.is_empty() { "0".to_owned() } else { image.custom_id };
-        let mut group = Group::new(Arc::clone(self), 1, false, self.answer_by(deadline));
+        let answer_by = self.answer_by(deadline);
+        let terms = Terms { images_max: 1, tell_start: false, answer_by, patience };
+        let mut group = Group::new(Arc::clone(self), terms);
         group.submit(vec![Accepted { index: 0, custom_id, content }], &options).await?;
         loop {
             match group.next().await {
@@ -89,8 +93,13 @@ impl Core {
     pub async fn submit_many(self: &Arc<Self>, request: Request) -> Result<(Group, Vec<String>)> {
         let options = intake::check_options(request.options, &self.models)?;
         let names = check_names(&request.images, self.options.images_per_request_max)?;
-        let answer_by = self.answer_by(request.deadline);
-        let mut group = Group::new(Arc::clone(self), names.len(), request.tell_start, answer_by);
+        let terms = Terms {
+            images_max: names.len(),
+            tell_start: request.tell_start,
+            answer_by: self.answer_by(request.deadline),
+            patience: Patience::Caller,
+        };
+        let mut group = Group::new(Arc::clone(self), terms);
         let mut accepted = Vec::with_capacity(names.len());
         let checks = (0_u32..).zip(request.images).map(|(index, mut image)| async move {
             (index, self.check_image(&mut image, &format!("images[{index}]")).await)

@@ -13,6 +13,7 @@ use proto::{
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
+    admission::{Asked, Patience},
     cache::Key,
     core::Core,
     intake::Checked,
@@ -33,12 +34,25 @@ pub enum Picture {
     Object(String),
 }
 
+/// How a caller waits for its images.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// At once.
+    pub images_max: usize,
+    /// Whether `next` also tells when a worker takes one up.
+    pub tell_start: bool,
+    /// When the caller stops waiting.
+    pub answer_by: Instant,
+    pub patience: Patience,
+}
+
 /// Dropping it withdraws what is not answered yet.
 pub struct Group {
     core: Arc<Core>,
     events: mpsc::Sender<Event>,
     receiver: mpsc::Receiver<Event>,
     tell_start: bool,
+    patience: Patience,
     /// Not answered yet, by order of submission.
     open: Vec<Open>,
     /// Answers that we know without a worker.
@@ -60,11 +74,12 @@ struct Open {
 }
 
 impl Group {
-    /// `images_max` at once. With `tell_start`, `next` also tells when a worker takes one up.
-    pub fn new(core: Arc<Core>, images_max: usize, tell_start: bool, answer_by: Instant) -> Self {
+    pub fn new(core: Arc<Core>, terms: Terms) -> Self {
+        let Terms { images_max, tell_start, answer_by, patience } = terms;
         let room = images_max.max(1) * if tell_start { 2 } else { 1 };
         let (events, receiver) = mpsc::channel(room);
-        Self { core, events, receiver, tell_start, open: Vec::new(), ready: VecDeque::new(), answer_by }
+        let (open, ready) = (Vec::new(), VecDeque::new());
+        Self { core, events, receiver, tell_start, patience, open, ready, answer_by }
     }
 
     /// Queues images, all or none.
@@ -121,6 +136,9 @@ impl Group {
         if tasks.is_empty() {
             return Ok(());
         }
+        let asked =
+            Asked { images: tasks.len(), priority: options.priority, start_by, patience: self.patience };
+        self.core.admit(asked).await?;
         self.core.pending.register(&registrations, &self.events, self.tell_start)?;
         // From here on dropping the group takes them out again.
         self.open.append(&mut open);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    admission::Patience,
     bidi,
     core::{self, Core},
     pending::Event,
@@ -44,7 +45,7 @@ impl ClassifierService for Classifier {
         let deadline = deadline(&request);
         let ClassifyRequest { image, options, request_id: _ } = request.into_inner();
         let image = image.ok_or_else(|| missing_image("image"))?;
-        let result = self.core.classify_one(image, options, deadline).await?;
+        let result = self.core.classify_one(image, options, deadline, Patience::Caller).await?;
         Ok(Response::new(ClassifyResponse { result: Some(result) }))
     }
 

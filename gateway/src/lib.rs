@@ -32,6 +32,7 @@ use crate::{
     replies::Replies,
 };
 
+mod admission;
 mod bidi;
 mod broker;
 mod cache;

@@ -11,6 +11,8 @@ use platform::{Error, Kind, Result};
 use proto::v1::{ClassifyOptions, Image, ImageResult, image::Source};
 use serde::Deserialize;
 
+use crate::admission::Patience;
+
 use super::{Http, body, format::Format, part, problem, sentence, v1::ResultBody, wants_json};
 
 /// Other parameters are left alone: old URLs carry all sorts.
@@ -40,7 +42,7 @@ pub(super) async fn answer(State(http): State<Http>, request: Request) -> Respon
         let format = Format::choose(asked.format.as_deref(), json, &part.field)?;
         let options = ClassifyOptions { model: asked.model, ..ClassifyOptions::default() };
         let image = Image { source: Some(Source::Content(part.content)), custom_id: part.file_name.clone() };
-        let result = http.core.classify_one(image, Some(options), None).await?;
+        let result = http.core.classify_one(image, Some(options), None, Patience::Held).await?;
         write(format, &part.file_name, result)
     };
     match answered.await {

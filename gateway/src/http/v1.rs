@@ -10,6 +10,8 @@ use platform::{Error, Kind, Result};
 use proto::v1::{ClassifyOptions, ExecutionInfo, Image, ImageResult, image::Source};
 use serde::{Deserialize, Serialize};
 
+use crate::admission::Patience;
+
 use super::{Http, body, part, problem};
 
 /// The query: `?top_k=3&model=name@version&min_score=0.1&custom_id=cat.jpg`.
@@ -70,7 +72,7 @@ async fn classify_content(http: &Http, content: Bytes, asked: Asked) -> Result<I
         ..ClassifyOptions::default()
     };
     let image = Image { source: Some(Source::Content(content)), custom_id: asked.custom_id };
-    http.core.classify_one(image, Some(options), None).await
+    http.core.classify_one(image, Some(options), None, Patience::Caller).await
 }
 
 /// `ImageResult` of a success, with the names of the API and durations in seconds.
