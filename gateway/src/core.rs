@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Patience,
     cache::Cache,
+    counters::Counters,
     group::{Accepted, Group, Picture, Terms, failed},
     intake::{self, Checked},
     models::Models,
@@ -39,6 +40,7 @@ pub struct Core {
     /// Callers' own objects; `None`: no URI is read.
     pub objects: Option<Objects>,
     pub pending: Arc<Pending>,
+    pub counters: Counters,
     pub models: Models,
     /// How workers reach us, as a URL.
     pub reply_to: String,

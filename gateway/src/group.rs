@@ -16,6 +16,7 @@ use crate::{
     admission::{Asked, Patience},
     cache::Key,
     core::Core,
+    counters::Counted,
     intake::Checked,
     pending::{Event, Registration},
 };
@@ -109,7 +110,7 @@ impl Group {
                 continue;
             }
             let task_id = platform::id::new();
-            registrations.push(Registration { task_id: task_id.clone(), index });
+            registrations.push(Registration { task_id: task_id.clone(), index, priority: options.priority });
             open.push(Open {
                 task_id: task_id.clone(),
                 index,
@@ -188,6 +189,7 @@ impl Group {
         let one = self.open.swap_remove(at);
         if self.core.pending.forget(&one.task_id).is_some() {
             self.core.queue.withdraw(std::slice::from_ref(&one.task_id));
+            self.core.counters.add(Counted::Withdrawn, 1);
             let error = Error::new(Kind::Cancelled, "withdrawn by its caller");
             self.fail(one.index, one.custom_id, &error);
         } else {
@@ -267,6 +269,7 @@ impl Group {
             self.ready.push_back(Event::Finished(Box::new(result)));
             expired.push(one.task_id);
         }
+        self.core.counters.add(Counted::Expired, expired.len());
         self.core.queue.withdraw(&expired);
     }
 }
@@ -281,6 +284,7 @@ impl Drop for Group {
         let task_ids = std::mem::take(&mut self.open).into_iter().map(|one| one.task_id);
         let left = task_ids.filter(|task_id| self.core.pending.forget(task_id).is_some()).collect::<Vec<_>>();
         if !left.is_empty() {
+            self.core.counters.add(Counted::Withdrawn, left.len());
             self.core.queue.withdraw(&left);
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     broker::Broker,
     cache::Cache,
     core::Core,
+    counters::{Counted, Counters},
     grpc::Classifier,
     models::Models,
     objects::Objects,
@@ -33,10 +34,12 @@ use crate::{
 };
 
 mod admission;
+mod backlog;
 mod bidi;
 mod broker;
 mod cache;
 mod core;
+mod counters;
 mod group;
 mod grpc;
 mod http;
@@ -115,6 +118,7 @@ impl Gateway {
             objects: Objects::open(&options.uri_buckets).await?,
             queue,
             pending: Pending::new(options.pending_max, options.latency_target),
+            counters: Counters::default(),
             models: Models::new(&options.models),
             reply_to,
             stop: CancellationToken::new(),
@@ -145,6 +149,12 @@ impl Gateway {
     pub fn waiting(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
         let core = Arc::clone(&self.core);
         move || core.pending.totals().waiting
+    }
+
+    /// Images that were refused, withdrawn or too late, by reason.
+    pub fn counted(&self) -> impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + use<> {
+        let core = Arc::clone(&self.core);
+        move || Counted::ALL.map(|what| (what.label(), core.counters.get(what))).into()
     }
 
     /// Serves until `shutdown.stop`, then finishes what is in flight: first the callers, and only

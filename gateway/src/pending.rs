@@ -10,10 +10,15 @@ use std::{
 };
 
 use platform::{Error, Kind, Result, latency};
-use proto::v1::ImageResult;
+use proto::v1::{ImageResult, Priority};
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
+};
+
+use crate::{
+    backlog::{Backlog, Started},
+    replies::Holder,
 };
 
 /// What happens to an image after it was queued.
@@ -34,13 +39,16 @@ pub struct Pending {
     completed_total: AtomicU64,
     late_total: AtomicU64,
     latencies: latency::Counters,
+    backlog: Backlog,
 }
 
 struct Entry {
     index: u32,
     events: mpsc::Sender<Event>,
     tell_start: bool,
-    started: bool,
+    priority: Priority,
+    /// The worker that took it up last.
+    holder: Option<Holder>,
     since: Instant,
 }
 
@@ -48,6 +56,7 @@ struct Entry {
 pub struct Registration {
     pub task_id: String,
     pub index: u32,
+    pub priority: Priority,
 }
 
 /// Totals since the start, for the autoscaler.
@@ -73,6 +82,7 @@ impl Pending {
             completed_total: AtomicU64::new(0),
             late_total: AtomicU64::new(0),
             latencies: latency::Counters::default(),
+            backlog: Backlog::default(),
         })
     }
 
@@ -109,9 +119,17 @@ impl Pending {
             .with_retry_after(Duration::from_secs(1)));
         }
         let was_empty = entries.is_empty();
-        for Registration { task_id, index } in registrations {
-            let entry = Entry { index: *index, events: events.clone(), tell_start, started: false, since };
+        for Registration { task_id, index, priority } in registrations {
+            let entry = Entry {
+                index: *index,
+                events: events.clone(),
+                tell_start,
+                priority: *priority,
+                holder: None,
+                since,
+            };
             entries.insert(task_id.clone(), entry);
+            self.backlog.entered(*priority, 1, since);
         }
         drop(entries);
         self.enqueued_total.fetch_add(registrations.len() as u64, Ordering::Relaxed);
@@ -121,14 +139,17 @@ impl Pending {
         Ok(())
     }
 
-    /// A worker has taken it up. `false` when nobody waits for it any more.
-    pub fn started(&self, task_id: &str, worker_id: &str) -> bool {
+    /// A worker has taken it up, and is told when nobody waits for it any more. `false` when that is so already.
+    pub fn started(&self, task_id: &str, holder: &Holder) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(task_id) else { return false };
-        if !std::mem::replace(&mut entry.started, true) && entry.tell_start {
-            let event = Event::Started { index: entry.index, worker_id: worker_id.to_owned() };
-            // There is room for one of each image; a caller that is gone needs none.
-            let _ = entry.events.try_send(event);
+        if entry.holder.replace(holder.clone()).is_none() {
+            self.backlog.started(entry.priority);
+            if entry.tell_start {
+                let event = Event::Started { index: entry.index, worker_id: holder.worker_id().to_owned() };
+                // There is room for one of each image; a caller that is gone needs none.
+                let _ = entry.events.try_send(event);
+            }
         }
         true
     }
@@ -142,18 +163,21 @@ impl Pending {
         entry.events.try_send(Event::Finished(Box::new(result))).is_ok()
     }
 
-    /// Nobody waits for it any more. Gives whether a worker had started on it, or `None` when it
-    /// was answered already.
+    /// Nobody waits for it any more: a worker that has started on it is told so. Gives whether one had, or `None`
+    /// when it was answered already.
     pub fn forget(&self, task_id: &str) -> Option<bool> {
         let entry = self.lock().remove(task_id)?;
         self.complete(&entry);
-        Some(entry.started)
+        if let Some(holder) = &entry.holder {
+            holder.cancel(task_id);
+        }
+        Some(entry.holder.is_some())
     }
 
     /// The same, but only if no worker has started on it.
     pub fn forget_unstarted(&self, task_id: &str) -> bool {
         let mut entries = self.lock();
-        if entries.get(task_id).is_none_or(|entry| entry.started) {
+        if entries.get(task_id).is_none_or(|entry| entry.holder.is_some()) {
             return false;
         }
         let entry = entries.remove(task_id);
@@ -167,6 +191,7 @@ impl Pending {
     /// Counts it, and gives how long it was here. One that was given up after the target is as late as one that was answered.
     fn complete(&self, entry: &Entry) -> Duration {
         let latency = entry.since.elapsed();
+        self.backlog.left(entry.priority, Started::from(entry.holder.is_some()), entry.since);
         self.completed_total.fetch_add(1, Ordering::Relaxed);
         if micros(latency) > self.latency_target.load(Ordering::Relaxed) {
             self.late_total.fetch_add(1, Ordering::Relaxed);
@@ -179,16 +204,22 @@ impl Pending {
         self.latencies.totals()
     }
 
+    #[allow(dead_code)] // Admission comes next.
+    /// What waits, by priority.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
     pub fn totals(&self) -> Totals {
-        let entries = self.lock();
-        let oldest = entries.values().map(|entry| entry.since).min();
+        let lines = [Priority::Interactive, Priority::Batch].map(|priority| self.backlog.waiting(priority));
+        let started = lines.iter().map(|line| line.started).sum::<u64>();
         Totals {
             enqueued: self.enqueued_total.load(Ordering::Relaxed),
             completed: self.completed_total.load(Ordering::Relaxed),
             late: self.late_total.load(Ordering::Relaxed),
-            waiting: entries.len() as u64,
-            started: entries.values().filter(|entry| entry.started).count() as u64,
-            oldest_age: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+            waiting: started + lines.iter().map(|line| line.unstarted).sum::<u64>(),
+            started,
+            oldest_age: self.backlog.oldest().map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }
 }
@@ -202,7 +233,11 @@ mod tests {
     use super::*;
 
     fn registration(task_id: &str, index: u32) -> Registration {
-        Registration { task_id: task_id.to_owned(), index }
+        Registration { task_id: task_id.to_owned(), index, priority: Priority::Interactive }
+    }
+
+    fn holder(worker_id: &str) -> Holder {
+        Holder::new(worker_id.to_owned(), &mpsc::channel(1).0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,12 +245,12 @@ mod tests {
         let pending = Pending::new(10, Duration::from_secs(1));
         let (events, mut receiver) = mpsc::channel(2);
         pending.register(&[registration("a", 7)], &events, true).unwrap();
-        assert!(pending.started("a", "w1"));
-        assert!(pending.started("a", "w2"), "a second start is allowed and told to nobody");
+        assert!(pending.started("a", &holder("w1")));
+        assert!(pending.started("a", &holder("w2")), "a second start is allowed and told to nobody");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(pending.finish("a", ImageResult::default()));
         assert!(!pending.finish("a", ImageResult::default()), "a second answer has nobody");
-        assert!(!pending.started("a", "w3"));
+        assert!(!pending.started("a", &holder("w3")));
         assert!(
             matches!(receiver.recv().await, Some(Event::Started { index: 7, worker_id }) if worker_id == "w1")
         );
@@ -266,5 +301,34 @@ mod tests {
         assert_eq!(pending.totals().waiting, 1);
         assert_eq!(pending.forget("a"), Some(false));
         pending.register(&[registration("b", 0), registration("c", 1)], &events, false).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_that_started_last_is_told_when_nobody_waits_any_more() {
+        use proto::internal::v1::reply_session_response::Event as Told;
+        let pending = Pending::new(10, Duration::from_secs(1));
+        let (events, _receiver) = mpsc::channel(9);
+        let three = ["a", "b", "c"].map(|task_id| registration(task_id, 0));
+        pending.register(&three, &events, true).unwrap();
+        let ((to_first, mut said_to_first), (to_second, mut said_to_second)) =
+            (mpsc::channel(4), mpsc::channel(4));
+        let (first, second) =
+            (Holder::new("w1".to_owned(), &to_first), Holder::new("w2".to_owned(), &to_second));
+        for (task_id, holder) in [("a", &first), ("a", &second), ("b", &first)] {
+            assert!(pending.started(task_id, holder));
+        }
+        assert_eq!(pending.totals().started, 2);
+        assert_eq!(pending.forget("a"), Some(true));
+        assert!(pending.finish("b", ImageResult::default()));
+        assert_eq!(pending.forget("c"), Some(false));
+        let told = said_to_second.try_recv().unwrap().unwrap().event.unwrap();
+        assert!(
+            matches!(told, Told::Cancelled(cancelled) if cancelled.task_id == "a"),
+            "the one that has it now"
+        );
+        assert!(said_to_first.try_recv().is_err(), "nothing of what it answered");
+        assert!(said_to_second.try_recv().is_err());
+        let totals = pending.totals();
+        assert_eq!((totals.waiting, totals.started, totals.oldest_age), (0, 0, Duration::ZERO));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use platform::{Error, Result};
 use proto::internal::v1::{
-    ReplySessionRequest, ReplySessionResponse, TaskAccepted, TaskCancelled, WorkerHello,
+    ReplySessionRequest, ReplySessionResponse, TaskAccepted, TaskCancelled,
     reply_service_server::ReplyService, reply_session_request as request, reply_session_response as response,
 };
 use tokio::sync::mpsc;
@@ -17,6 +17,39 @@ use crate::core::Core;
 /// Confirmations on their way to one worker. They are small; a worker that does not read them
 /// has its replies held up.
 const OUT_MAX: usize = 256;
+
+/// What one worker is told.
+pub type Said = Result<ReplySessionResponse, Status>;
+
+/// The worker that has started on an image, and the way to it.
+#[derive(Debug, Clone)]
+pub struct Holder(Arc<Session>);
+
+#[derive(Debug)]
+struct Session {
+    worker_id: String,
+    /// Weak, so that the session ends when its worker does, whatever waits still.
+    out: mpsc::WeakSender<Said>,
+}
+
+impl Holder {
+    pub fn new(worker_id: String, out: &mpsc::Sender<Said>) -> Self {
+        Self(Arc::new(Session { worker_id, out: out.downgrade() }))
+    }
+
+    pub fn worker_id(&self) -> &str {
+        &self.0.worker_id
+    }
+
+    /// Nobody waits for this image any more. A worker that is gone needs no word, and one that does not read what it
+    /// is told does the work for nothing: its answer finds nobody.
+    pub fn cancel(&self, task_id: &str) {
+        let event = response::Event::Cancelled(TaskCancelled { task_id: task_id.to_owned() });
+        if let Some(out) = self.0.out.upgrade() {
+            let _ = out.try_send(Ok(ReplySessionResponse { event: Some(event) }));
+        }
+    }
+}
 
 pub struct Replies {
     core: Arc<Core>,
@@ -33,7 +66,7 @@ impl Replies {
 
 #[tonic::async_trait]
 impl ReplyService for Replies {
-    type ReplySessionStream = ReceiverStream<Result<ReplySessionResponse, Status>>;
+    type ReplySessionStream = ReceiverStream<Said>;
 
     async fn reply_session(
         &self,
@@ -58,9 +91,9 @@ impl ReplyService for Replies {
 async fn exchange(
     core: &Core,
     mut requests: Streaming<ReplySessionRequest>,
-    out: &mpsc::Sender<Result<ReplySessionResponse, Status>>,
+    out: &mpsc::Sender<Said>,
 ) -> Result<()> {
-    let mut worker = WorkerHello::default();
+    let mut worker = Holder::new(String::new(), out);
     while let Some(message) = requests.message().await? {
         let answer = match message.event {
             Some(request::Event::Hello(hello)) => {
@@ -70,11 +103,11 @@ async fn exchange(
                     instance_id = hello.instance_id,
                     "worker connected"
                 );
-                worker = hello;
+                worker = Holder::new(hello.worker_id, out);
                 None
             }
             Some(request::Event::Started(started)) => {
-                let waited_for = core.pending.started(&started.task_id, &worker.worker_id);
+                let waited_for = core.pending.started(&started.task_id, &worker);
                 (!waited_for)
                     .then_some(response::Event::Cancelled(TaskCancelled { task_id: started.task_id }))
             }
