@@ -4,7 +4,11 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use platform::{Error, Kind, Result, error::to_rpc_status, queue::Task};
+use platform::{
+    Error, Kind, Result,
+    error::{name_request, to_rpc_status},
+    queue::Task,
+};
 use prost_types::Timestamp;
 use proto::{
     internal::v1::task::Input,
@@ -228,6 +232,9 @@ impl Group {
             // The whole name: a task that points to its image carries a short one.
             let open = self.open.swap_remove(at);
             result.custom_id = open.custom_id;
+            if let Some(error) = &mut result.error {
+                name_request(error);
+            }
             if let (Some(cache), Some(key)) = (&self.core.cache, open.cache_key) {
                 cache.put(key, result);
             }

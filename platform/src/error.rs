@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, error::Error as StdError, fmt, time::Duration};
 
 mod rpc;
 
-pub use rpc::{ErrorBody, from_rpc_status, to_rpc_status};
+pub use rpc::{ErrorBody, from_rpc_status, name_request, to_rpc_status};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

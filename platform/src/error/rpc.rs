@@ -7,6 +7,7 @@ use serde::Serialize;
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
 use super::{Error, Kind, Violation};
+use crate::serve::request_id;
 
 /// `domain` in every `ErrorInfo`: whose reasons these are.
 const DOMAIN: &str = "dunlin.dev";
@@ -30,6 +31,9 @@ impl Error {
         }
         if let Some(after) = self.retry_after() {
             details.set_retry_info(Some(after));
+        }
+        if let Some(id) = request_id::current() {
+            details.set_request_info(&*id, "");
         }
         details
     }
@@ -55,6 +59,17 @@ pub fn to_rpc_status(error: &Error) -> pb::Status {
         message: error.message().to_owned(),
         details: Vec::new(),
     })
+}
+
+/// Names the current request in an error that was made elsewhere: by a worker, or for another caller
+/// of the same image.
+pub fn name_request(status: &mut pb::Status) {
+    const TYPE_URL: &str = "type.googleapis.com/google.rpc.RequestInfo";
+    status.details.retain(|any| any.type_url != TYPE_URL);
+    if let Some(id) = request_id::current() {
+        let info = pb::RequestInfo { request_id: id.to_string(), serving_data: String::new() };
+        status.details.push(prost_types::Any { type_url: TYPE_URL.to_owned(), value: info.encode_to_vec() });
+    }
 }
 
 /// The error a worker put into a reply. A status without our `ErrorInfo` counts as a fault of ours.
@@ -133,6 +148,8 @@ pub struct ErrorBody {
     field_violations: Vec<ViolationBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +177,7 @@ impl From<&Error> for ErrorBody {
                 .map(|one| ViolationBody { field: one.field.clone(), description: one.description.clone() })
                 .collect(),
             retry_after_seconds: error.retry_after().map(|after| after.as_secs_f64()),
+            request_id: request_id::current().map(|id| id.to_string()),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{Error, Kind, Result, shutdown::Shutdown};
 
 mod deadline;
 mod port;
+pub mod request_id;
 
 pub use deadline::Deadline;
 
@@ -147,6 +148,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: &Shutdown) -
     const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
     const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
     const KEEPALIVE: Duration = Duration::from_secs(20);
+    let router = router.layer(axum::middleware::from_fn(request_id::carry));
     let incoming =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
     tonic::transport::Server::builder()
