@@ -1,7 +1,7 @@
 //! The images of one caller's request on their way: queued together, answered one by one, withdrawn
 //! when the caller goes away.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use platform::{
@@ -23,6 +23,7 @@ use crate::{
     counters::Counted,
     intake::Checked,
     pending::{Event, Registration},
+    place::Place,
 };
 
 /// An image that passed the checks.
@@ -37,6 +38,13 @@ pub enum Picture {
     Content(Bytes),
     /// The caller's own object, pinned to its version.
     Object(String),
+    /// An object of our own store, or the part of it that is the image: a job's images were put there before it was
+    /// promised anything.
+    #[allow(dead_code)] // Jobs come next.
+    Stored {
+        key: String,
+        part: Option<Range<u64>>,
+    },
 }
 
 /// How a caller waits for its images.
@@ -164,6 +172,10 @@ impl Group {
             Picture::Object(uri) => {
                 task.input = Some(Input::Uri(uri));
                 places.name_result(task);
+                Ok(())
+            }
+            Picture::Stored { key, part } => {
+                places.point(task, Place { key, part });
                 Ok(())
             }
         });

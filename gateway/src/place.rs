@@ -100,13 +100,23 @@ impl Places {
                 .with_metadata("found", content.len()));
             }
         };
-        task.input = Some(Input::StoreKey(place.key));
-        if let Some(part) = place.part {
-            (task.store_offset, task.store_length) = (part.start, part.end - part.start);
-        }
-        shorten(&mut task.custom_id, NAME_BYTES_MAX);
+        point_to(task, place);
         Ok(())
     }
+
+    /// Points the task to an image that is in the store already.
+    pub fn point(&self, task: &mut Task, place: Place) {
+        self.name_result(task);
+        point_to(task, place);
+    }
+}
+
+fn point_to(task: &mut Task, place: Place) {
+    task.input = Some(Input::StoreKey(place.key));
+    if let Some(part) = place.part {
+        (task.store_offset, task.store_length) = (part.start, part.end.saturating_sub(part.start));
+    }
+    shorten(&mut task.custom_id, NAME_BYTES_MAX);
 }
 
 /// The image's field in a message: a byte for its number and up to nine for its length.
@@ -147,10 +157,11 @@ pub fn key(name: &str) -> String {
     }
 }
 
-struct Place {
-    key: String,
+/// Where in the store an image is.
+pub struct Place {
+    pub key: String,
     /// `None`: the whole object.
-    part: Option<Range<u64>>,
+    pub part: Option<Range<u64>>,
 }
 
 /// Writes images that come at the same time into one object.
