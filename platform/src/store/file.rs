@@ -75,11 +75,36 @@ impl FileStore {
 }
 
 /// Makes the parent folder, and makes the entry in it survive a crash once `place` has run.
-fn placed(path: &Path, place: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<()> {
+fn placed(path: &Path, place: impl Fn() -> std::io::Result<()>) -> std::io::Result<()> {
+    /// A folder that was empty may be removed between the two steps, by whoever deleted the last object in it.
+    const ROUNDS_MAX: usize = 10;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent)?;
-    place()?;
-    File::open(parent)?.sync_all()
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        // New folders have to survive as well, each by its own parent.
+        let missing = parent.ancestors().take_while(|folder| !folder.exists()).count();
+        fs::create_dir_all(parent)?;
+        match place() {
+            Ok(()) => {
+                let holders = parent.ancestors().take(missing + 1);
+                return holders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && rounds < ROUNDS_MAX => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes the folders above what was deleted that hold nothing any more.
+fn remove_empty(path: &Path, root: &Path) {
+    let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(root) && *parent != root);
+    for parent in parents {
+        // It fails for one that holds something, which is the point.
+        if fs::remove_dir(parent).is_err() {
+            return;
+        }
+    }
 }
 
 #[async_trait]
@@ -164,7 +189,12 @@ impl Store for FileStore {
 
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        let deleted = self.run("delete from the store", move |_| fs::remove_file(path)).await;
+        let delete = move |store: Self| {
+            fs::remove_file(&path)?;
+            remove_empty(&path, &store.folder);
+            Ok(())
+        };
+        let deleted = self.run("delete from the store", delete).await;
         deleted.or_else(|error| if error.kind() == Kind::ObjectNotFound { Ok(()) } else { Err(error) })
     }
 
