@@ -5,10 +5,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "dunlin/v1/classifier_service.proto",
     "dunlin/v1/job_service.proto",
     "dunlin/v1/autoscaler_service.proto",
+    "dunlin/internal/v1/job_record.proto",
     "dunlin/internal/v1/link_service.proto",
     "externalscaler/externalscaler.proto",
 ];

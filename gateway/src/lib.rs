@@ -13,7 +13,7 @@ use platform::{
 };
 use proto::{
     internal::v1::{broker_service_server::BrokerServiceServer, reply_service_server::ReplyServiceServer},
-    v1::classifier_service_server::ClassifierServiceServer,
+    v1::{classifier_service_server::ClassifierServiceServer, job_service_server::JobServiceServer},
 };
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,6 +26,7 @@ use crate::{
     core::Core,
     counters::{Counted, Counters},
     grpc::Classifier,
+    jobs::Jobs,
     models::Models,
     objects::Objects,
     pending::Pending,
@@ -44,6 +45,7 @@ mod group;
 mod grpc;
 mod http;
 mod intake;
+mod jobs;
 mod load;
 mod models;
 mod objects;
@@ -82,6 +84,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
 /// A gateway with its ports bound.
 pub struct Gateway {
     core: Arc<Core>,
+    jobs: Option<Arc<Jobs>>,
     answers: Option<ReplyQueue>,
     public: TcpListener,
     internal: TcpListener,
@@ -125,7 +128,8 @@ impl Gateway {
             capacity: watch::Sender::new(None),
             options,
         });
-        Ok(Self { core, answers, public, internal, autoscaler, public_address, internal_address })
+        let jobs = Jobs::open(&core).await?;
+        Ok(Self { core, jobs, answers, public, internal, autoscaler, public_address, internal_address })
     }
 
     pub fn public_address(&self) -> SocketAddr {
@@ -167,7 +171,7 @@ impl Gateway {
     async fn serve(self, shutdown: &Shutdown) -> Result<()> {
         let sessions = TaskTracker::new();
         let internal_shutdown = Shutdown::new();
-        let (public, health) = public_router(&self.core).await?;
+        let (public, health) = public_router(&self.core, self.jobs.clone()).await?;
         let internal = internal_router(&self.core, &sessions, &internal_shutdown).await?;
         let watch = async {
             shutdown.stop.cancelled().await;
@@ -177,6 +181,9 @@ impl Gateway {
         };
         let callers = async {
             let ended = serve::serve(self.public, public, shutdown).await;
+            if let Some(jobs) = &self.jobs {
+                jobs.stopped().await;
+            }
             self.core.settled().await;
             internal_shutdown.stop.cancel();
             sessions.close();
@@ -197,8 +204,15 @@ impl Gateway {
                     None => std::future::pending().await,
                 }
             };
+            let jobs = async {
+                match &self.jobs {
+                    Some(jobs) => jobs.run().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = reports => Ok(()),
+                ended = jobs => ended,
                 () = watch => Ok(()),
                 () = answers => Ok(()),
                 ended = self.core.answer_dead_letters() => ended,
@@ -251,10 +265,11 @@ async fn places(options: &Options, queue: &dyn Queue) -> Result<Places> {
     Ok(Places::new(inline_bytes_max, store, options.keeps_results(), naming))
 }
 
-async fn public_router(core: &Arc<Core>) -> Result<(axum::Router, Health)> {
+async fn public_router(core: &Arc<Core>, jobs: Option<Arc<Jobs>>) -> Result<(axum::Router, Health)> {
     let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (grpc, health) = Grpc::new().with(classifier).into_router().await?;
+    let jobs = JobServiceServer::new(jobs::Service(jobs)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let (grpc, health) = Grpc::new().with(classifier).with(jobs).into_router().await?;
     // On the gRPC routes only: it refuses every other HTTP/1.1 request.
     let grpc = grpc.layer(GrpcWebLayer::new());
     Ok((http::router(Arc::clone(core)).merge(grpc), health))

@@ -7,6 +7,8 @@ use platform::{
     serve::IMAGE_BYTES_LIMIT,
 };
 
+use crate::jobs::JobOptions;
+
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Where callers connect: gRPC, gRPC-web and HTTP on one port
@@ -80,6 +82,8 @@ pub struct Options {
     /// Let anyone who can reach an address that is not loopback use it without a key
     #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
+    #[command(flatten)]
+    pub jobs: JobOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -150,6 +154,7 @@ impl Check for Options {
                 problems.add(flag, "must be longer than 0s");
             }
         }
+        self.jobs.check(problems);
         for model in &self.models {
             if !matches!(model.split_once('@'), Some((name, version)) if !name.is_empty() && !version.is_empty())
             {

@@ -1,4 +1,4 @@
-//! Objects of callers in S3, which are read and never written.
+//! Objects of callers in S3: images and lists that are read, results that are written.
 
 use std::sync::Arc;
 
@@ -77,6 +77,38 @@ impl S3Objects {
         }
         Ok(content.freeze())
     }
+
+    /// Key and size of what begins with the prefix, in order, at most `max`. What stands for a folder is left out.
+    pub async fn list(&self, bucket: &str, prefix: &str, max: usize) -> Result<Vec<(String, u64)>> {
+        let uri = S3Uri { bucket: bucket.to_owned(), key: prefix.to_owned(), version: None };
+        let mut found: Vec<(String, u64)> = Vec::new();
+        let mut more = None;
+        while found.len() < max {
+            let _call = self.calls.acquire().await.map_err(Error::internal)?;
+            let list = self.client.list_objects_v2().bucket(bucket).prefix(prefix);
+            let page = list.set_continuation_token(more).send().await.map_err(|error| failed(error, &uri))?;
+            for object in page.contents() {
+                let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+                if let Some(key) = object.key().filter(|key| !key.ends_with('/')) {
+                    found.push((key.to_owned(), size));
+                }
+            }
+            more = page.next_continuation_token().map(str::to_owned);
+            if more.is_none() {
+                break;
+            }
+        }
+        found.truncate(max);
+        Ok(found)
+    }
+
+    /// Writes the object, replacing what was there.
+    pub async fn put(&self, uri: &S3Uri, content: Bytes) -> Result<()> {
+        let _call = self.calls.acquire().await.map_err(Error::internal)?;
+        let put = self.client.put_object().bucket(&uri.bucket).key(&uri.key).body(content.into());
+        put.send().await.map_err(|error| failed(error, uri))?;
+        Ok(())
+    }
 }
 
 /// What a failed read of a caller's object comes to, in words for the caller.
@@ -97,7 +129,9 @@ where
         return Error::new(Kind::UriNotAllowed, format!("{uri}: the bucket is in another region"));
     }
     if failure.cause == Cause::Denied {
-        let sentence = format!("{uri}: this service may not read it; its role needs s3:GetObject there");
+        let sentence = format!(
+            "{uri}: this service may not do that there; its role needs s3:GetObject, s3:ListBucket or s3:PutObject"
+        );
         return Error::new(Kind::UriNotAllowed, sentence);
     }
     match s3::object_error(failure) {

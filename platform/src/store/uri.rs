@@ -38,6 +38,20 @@ impl S3Uri {
     }
 }
 
+impl S3Uri {
+    /// `s3://bucket/prefix`: the bucket and what keys begin with, which may be nothing.
+    pub fn parse_prefix(uri: &str) -> Result<(String, String)> {
+        let invalid = |why: &str| Error::invalid("uri", format!("{uri:?}: {why}"));
+        let rest = uri.strip_prefix("s3://").ok_or_else(|| invalid("it has to be s3://BUCKET/PREFIX/"))?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        check_bucket(bucket).map_err(invalid)?;
+        if prefix.len() > KEY_BYTES_MAX {
+            return Err(invalid("the prefix has to be at most 1024 bytes long"));
+        }
+        Ok((bucket.to_owned(), prefix.to_owned()))
+    }
+}
+
 impl fmt::Display for S3Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s3://{}/{}", self.bucket, self.key)?;

@@ -1,0 +1,454 @@
+//! `JobService` through the real server and a real client: created, run, watched, cancelled, and gone on with after
+//! the gateway was killed.
+#![allow(clippy::unwrap_used)]
+
+use std::{path::Path, time::Duration};
+
+use proto::v1::{
+    CancelJobRequest, ClassifyOptions, CreateJobRequest, GetJobRequest, Image, ImageList, Job, JobState,
+    ListJobResultsRequest, ListJobsRequest, WatchJobRequest, WatchJobResponse, create_job_request::Input,
+    image::Source, job_service_client::JobServiceClient, watch_job_response::Event,
+};
+use support::{JPEG, System, image, labelled, start};
+use tokio_stream::StreamExt as _;
+use tonic::{Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+mod support;
+
+type Client = JobServiceClient<Channel>;
+
+async fn start_in(folder: &Path, flags: &[&str]) -> (System, Client) {
+    let store = format!("file://{}", folder.display());
+    let system = start(&[&["--store", &store], flags].concat()).await;
+    let client = JobServiceClient::connect(format!("http://{}", system.public)).await.unwrap();
+    (system, client.max_encoding_message_size(64 << 20))
+}
+
+fn of_images(images: Vec<Image>) -> CreateJobRequest {
+    CreateJobRequest { input: Some(Input::Images(ImageList { images })), ..CreateJobRequest::default() }
+}
+
+fn of_count(count: usize) -> CreateJobRequest {
+    of_images((0..count).map(|i| image(&format!("{i}.jpg"), JPEG)).collect())
+}
+
+async fn create(client: &mut Client, request: CreateJobRequest) -> Job {
+    client.create_job(request).await.unwrap().into_inner().job.unwrap()
+}
+
+async fn get(client: &mut Client, name: &str) -> Job {
+    client.get_job(GetJobRequest { name: name.to_owned() }).await.unwrap().into_inner().job.unwrap()
+}
+
+async fn cancel(client: &mut Client, name: &str) -> Job {
+    client.cancel_job(CancelJobRequest { name: name.to_owned() }).await.unwrap().into_inner().job.unwrap()
+}
+
+async fn watch(client: &mut Client, name: &str, after_sequence: u64) -> Vec<WatchJobResponse> {
+    let request = WatchJobRequest { name: name.to_owned(), after_sequence, include_progress: false };
+    let stream = client.watch_job(request).await.unwrap().into_inner();
+    stream.map(|event| event.unwrap()).collect().await
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("every error has an ErrorInfo").reason
+}
+
+fn field(status: &Status) -> String {
+    status.get_details_bad_request().unwrap().field_violations[0].field.clone()
+}
+
+/// Index of each result, in the order they came; and that numbers only grow.
+fn results(events: &[WatchJobResponse]) -> Vec<u32> {
+    assert!(events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence), "{events:?}");
+    let index = |event: &WatchJobResponse| match &event.event {
+        Some(Event::Result(result)) => Some(result.index),
+        _ => None,
+    };
+    events.iter().filter_map(index).collect()
+}
+
+fn sorted(mut indices: Vec<u32>) -> Vec<u32> {
+    indices.sort_unstable();
+    indices
+}
+
+fn states(events: &[WatchJobResponse]) -> Vec<JobState> {
+    let state = |event: &WatchJobResponse| match &event.event {
+        Some(Event::Job(job)) => Some(job.state()),
+        _ => None,
+    };
+    events.iter().filter_map(state).collect()
+}
+
+#[tokio::test]
+async fn job_is_run_watched_and_its_results_are_a_file_of_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let worker = system.working_worker().await;
+    let mut images: Vec<_> = (0..60).map(|i| image(&format!("{i}.jpg"), JPEG)).collect();
+    images[7] = image("seven", b"no image");
+    let job = create(&mut client, of_images(images)).await;
+    assert_eq!((job.state(), job.counts.unwrap().total), (JobState::Queued, 60));
+    let events = watch(&mut client, &job.name, 0).await;
+    assert_eq!(sorted(results(&events)), (0..60).collect::<Vec<_>>());
+    assert_eq!(states(&events), [JobState::Queued, JobState::Running, JobState::PartiallyFailed]);
+    let job = get(&mut client, &job.name).await;
+    let counts = job.counts.unwrap();
+    assert_eq!((job.state(), counts.succeeded, counts.failed), (JobState::PartiallyFailed, 59, 1));
+    assert!(job.end_time.is_some() && job.expire_time.is_some() && job.start_time.is_some());
+    let lines = std::fs::read_to_string(job.output_uri.strip_prefix("file://").unwrap()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 60);
+    assert_eq!(lines[7]["error"]["reason"], "IMAGE_UNSUPPORTED_FORMAT");
+    assert_eq!(lines[8]["classifications"][0]["label"], "8");
+    assert_eq!((&lines[8]["index"], &lines[8]["state"]), (&8.into(), &"SUCCEEDED".into()));
+    // Again from the middle, and from the end.
+    let middle = events[20].sequence;
+    assert_eq!(watch(&mut client, &job.name, middle).await, events[21..]);
+    assert!(watch(&mut client, &job.name, events.last().unwrap().sequence).await.is_empty());
+    worker.abort();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn killed_gateway_goes_on_where_it_was_and_no_image_has_two_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let job = create(&mut client, of_count(300)).await;
+    let mut events = client
+        .watch_job(WatchJobRequest { name: job.name.clone(), ..WatchJobRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    let mut worker = system.worker().await;
+    for _ in 0..12 {
+        for delivery in worker.receive(8).await {
+            worker.answer(&delivery).await;
+        }
+    }
+    let mut seen = Vec::new();
+    while results(&seen).len() < 80 {
+        seen.push(events.message().await.unwrap().unwrap());
+    }
+    // As a kill does: nothing is written down, nothing given up.
+    system.running.abort();
+    let _ = system.running.await;
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let worker = system.working_worker().await;
+    let rest = watch(&mut client, &job.name, seen.last().unwrap().sequence).await;
+    seen.extend(rest);
+    assert_eq!(sorted(results(&seen)), (0..300).collect::<Vec<_>>(), "each once");
+    assert_eq!(get(&mut client, &job.name).await.state(), JobState::Succeeded);
+    assert_eq!(watch(&mut client, &job.name, 0).await, seen);
+    worker.abort();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn cancelled_job_answers_for_every_image_and_what_runs_finishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let job = create(&mut client, of_count(700)).await;
+    let mut worker = system.worker().await;
+    let held = worker.receive(2).await;
+    for delivery in &held {
+        worker.start(delivery).await;
+    }
+    let request =
+        WatchJobRequest { name: job.name.clone(), include_progress: true, ..WatchJobRequest::default() };
+    let mut events = client.watch_job(request).await.unwrap().into_inner();
+    let mut running = 0;
+    while running < held.len() {
+        let event = events.message().await.unwrap().unwrap().event;
+        running += usize::from(matches!(event, Some(Event::Progress(_))));
+    }
+    assert_eq!(cancel(&mut client, &job.name).await.state(), JobState::Running);
+    cancel(&mut client, &job.name).await;
+    for delivery in &held {
+        worker.reply(delivery, labelled(&delivery.task.custom_id, 1)).await;
+    }
+    let events = watch(&mut client, &job.name, 0).await;
+    assert_eq!(sorted(results(&events)), (0..700).collect::<Vec<_>>());
+    let ended = get(&mut client, &job.name).await;
+    let counts = ended.counts.unwrap();
+    assert_eq!((ended.state(), counts.succeeded, counts.cancelled), (JobState::Cancelled, 2, 698));
+    assert_eq!(cancel(&mut client, &job.name).await, ended, "an ended job comes back as it is");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn job_whose_time_is_over_has_expired() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let options = ClassifyOptions {
+        max_queue_duration: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..ClassifyOptions::default()
+    };
+    let job = create(&mut client, CreateJobRequest { options: Some(options), ..of_count(500) }).await;
+    let events = watch(&mut client, &job.name, 0).await;
+    assert_eq!(sorted(results(&events)), (0..500).collect::<Vec<_>>());
+    let job = get(&mut client, &job.name).await;
+    assert_eq!((job.state(), job.counts.unwrap().expired), (JobState::Expired, 500));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn request_id_gives_the_same_job_at_once_in_flight_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, client) = start_in(folder.path(), &[]).await;
+    let request = CreateJobRequest { request_id: "one".to_owned(), ..of_count(20) };
+    let calls = (0..8).map(|_| {
+        let (mut client, request) = (client.clone(), request.clone());
+        tokio::spawn(async move { create(&mut client, request).await.name })
+    });
+    let mut names = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        names.push(call.await.unwrap());
+    }
+    names.dedup();
+    assert_eq!(names.len(), 1, "{names:?}");
+    system.running.abort();
+    let _ = system.running.await;
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    assert_eq!(create(&mut client, request.clone()).await.name, names[0]);
+    let other = CreateJobRequest { request_id: "one".to_owned(), ..of_count(21) };
+    assert_eq!(reason(&client.create_job(other).await.unwrap_err()), "REQUEST_ID_REUSED");
+    let all = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    assert_eq!(all.len(), 1);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn request_id_of_a_refused_creation_may_be_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let wrong = CreateJobRequest { request_id: "x".to_owned(), ..of_images(vec![]) };
+    assert_eq!(reason(&client.create_job(wrong).await.unwrap_err()), "INVALID_REQUEST");
+    let right = CreateJobRequest { request_id: "x".to_owned(), ..of_count(1) };
+    create(&mut client, right).await;
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_creations_get_their_typed_error_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--job-images-max", "30", "--job-bytes-max", "300"];
+    let (system, mut client) = start_in(folder.path(), &flags).await;
+    let labels = |name: &str, value: &str| CreateJobRequest {
+        labels: [(name.to_owned(), value.to_owned())].into(),
+        ..of_count(1)
+    };
+    let with = |input: Input| CreateJobRequest { input: Some(input), ..CreateJobRequest::default() };
+    let options = |options: ClassifyOptions| CreateJobRequest { options: Some(options), ..of_count(1) };
+    let uri =
+        |uri: &str| of_images(vec![Image { source: Some(Source::Uri(uri.to_owned())), ..Image::default() }]);
+    let rows = [
+        (CreateJobRequest::default(), "INVALID_REQUEST", "input"),
+        (of_images(vec![]), "INVALID_REQUEST", "images.images"),
+        (of_count(31), "INVALID_REQUEST", "images.images"),
+        (of_images(vec![image("", &[JPEG, &[0; 300]].concat())]), "INVALID_REQUEST", "images.images"),
+        (
+            of_images(vec![image("x", JPEG), image("x", JPEG)]),
+            "INVALID_REQUEST",
+            "images.images[1].custom_id",
+        ),
+        (labels("Team", "x"), "INVALID_REQUEST", "labels"),
+        (labels("team", &"x".repeat(257)), "INVALID_REQUEST", "labels.team"),
+        (options(ClassifyOptions { top_k: 1001, ..Default::default() }), "INVALID_REQUEST", "options.top_k"),
+        (CreateJobRequest { request_id: "x".repeat(129), ..of_count(1) }, "INVALID_REQUEST", "request_id"),
+        (with(Input::InputPrefix("s3://box/a".to_owned())), "URI_SCHEME_UNSUPPORTED", "input_prefix"),
+        (with(Input::ManifestUri("s3://box/a".to_owned())), "URI_SCHEME_UNSUPPORTED", "manifest_uri"),
+        (with(Input::ManifestUri("ftp://box/a".to_owned())), "URI_SCHEME_UNSUPPORTED", "manifest_uri"),
+        (with(Input::ManifestUri("file:///etc/passwd".to_owned())), "URI_NOT_ALLOWED", "manifest_uri"),
+        (uri("file:///etc/passwd"), "URI_NOT_ALLOWED", "images.images[0].uri"),
+        (
+            CreateJobRequest { output_prefix: "s3://box/out/".to_owned(), ..of_count(1) },
+            "URI_NOT_ALLOWED",
+            "output_prefix",
+        ),
+    ];
+    for (request, want, at) in rows {
+        let status = client.create_job(request.clone()).await.unwrap_err();
+        assert_eq!((reason(&status).as_str(), field(&status).as_str()), (want, at), "{status:?}");
+    }
+    let listed = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner();
+    assert!(listed.jobs.is_empty());
+    assert!(!folder.path().join("jobs").exists(), "nothing is left in the store");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_jobs_and_wrong_lists_get_their_typed_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let name = "jobs/01J00000000000000000000000".to_owned();
+    let unknown = [
+        client.get_job(GetJobRequest { name: name.clone() }).await.unwrap_err(),
+        client.cancel_job(CancelJobRequest { name: name.clone() }).await.unwrap_err(),
+        client.watch_job(WatchJobRequest { name: name.clone(), ..Default::default() }).await.unwrap_err(),
+        client
+            .list_job_results(ListJobResultsRequest { parent: name.clone(), ..Default::default() })
+            .await
+            .unwrap_err(),
+    ];
+    for status in unknown {
+        assert_eq!(reason(&status), "JOB_NOT_FOUND");
+        let resource = status.get_details_resource_info().unwrap();
+        assert_eq!(
+            (resource.resource_type.as_str(), resource.resource_name),
+            ("dunlin.v1.Job", name.clone())
+        );
+    }
+    let status = client.get_job(GetJobRequest { name: "nonsense".to_owned() }).await.unwrap_err();
+    assert_eq!((reason(&status).as_str(), field(&status).as_str()), ("INVALID_REQUEST", "name"));
+    for (request, at) in [
+        (ListJobsRequest { filter: "size=3".to_owned(), ..Default::default() }, "filter"),
+        (ListJobsRequest { page_token: "!".to_owned(), ..Default::default() }, "page_token"),
+        (ListJobsRequest { page_size: -1, ..Default::default() }, "page_size"),
+    ] {
+        let status = client.list_jobs(request).await.unwrap_err();
+        assert_eq!((reason(&status).as_str(), field(&status).as_str()), ("INVALID_REQUEST", at));
+    }
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_store_the_option_is_named() {
+    let system = start(&[]).await;
+    let mut client = JobServiceClient::connect(format!("http://{}", system.public)).await.unwrap();
+    let status = client.create_job(of_count(1)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("--store"), "{status:?}");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first_in_pages_and_by_filter() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let mut names = Vec::new();
+    for i in 0..7 {
+        let labels = [("team".to_owned(), format!("t{}", i % 2))].into();
+        names.push(create(&mut client, CreateJobRequest { labels, ..of_count(1) }).await.name);
+        tokio::time::sleep(Duration::from_millis(3)).await; // ids of one millisecond have no order
+    }
+    names.reverse();
+    let (mut listed, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListJobsRequest { page_size: 3, page_token, ..ListJobsRequest::default() };
+        let page = client.list_jobs(request).await.unwrap().into_inner();
+        assert!(page.jobs.len() <= 3);
+        listed.extend(page.jobs.into_iter().map(|job| job.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, names);
+    cancel(&mut client, &names[0]).await;
+    watch(&mut client, &names[0], 0).await;
+    let mut count = async |filter: &str| {
+        let request = ListJobsRequest { filter: filter.to_owned(), ..ListJobsRequest::default() };
+        client.list_jobs(request).await.unwrap().into_inner().jobs.len()
+    };
+    assert_eq!(count("labels.team=t0").await, 4);
+    assert_eq!(count("state=CANCELLED AND labels.team=t0").await, 1);
+    assert_eq!(count("state=CANCELLED AND labels.team=t1").await, 0);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn results_are_paged_while_the_job_runs_and_none_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &[]).await;
+    let job = create(&mut client, of_count(100)).await;
+    let mut page_token = String::new();
+    let mut indices = Vec::new();
+    let worker = system.working_worker().await;
+    loop {
+        let request = ListJobResultsRequest { parent: job.name.clone(), page_size: 7, page_token };
+        let page = client.list_job_results(request).await.unwrap().into_inner();
+        assert!(page.results.len() <= 7);
+        let is_empty = page.results.is_empty();
+        indices.extend(page.results.into_iter().map(|result| result.index));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+        if is_empty {
+            tokio::time::sleep(Duration::from_millis(20)).await; // as a caller that asks again
+        }
+    }
+    assert_eq!(sorted(indices), (0..100).collect::<Vec<_>>());
+    worker.abort();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn manifest_of_files_is_read_below_an_allowed_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = tempfile::tempdir().unwrap();
+    let path = |name: &str| pictures.path().join(name);
+    std::fs::write(path("a.jpg"), JPEG).unwrap();
+    std::fs::write(path("text.jpg"), "no image").unwrap();
+    let line =
+        |name: &str| format!("{{\"custom_id\":\"{name}\",\"uri\":\"file://{}\"}}\n", path(name).display());
+    std::fs::write(path("list.jsonl"), ["a.jpg", "gone.jpg", "text.jpg"].map(line).concat()).unwrap();
+    std::fs::write(path("bad.jsonl"), "{\"uri\":\"file:///etc/passwd\"}\n").unwrap();
+    let flags = ["--job-folder", pictures.path().to_str().unwrap()];
+    let (system, mut client) = start_in(folder.path(), &flags).await;
+    let worker = system.working_worker().await;
+    let of = |name: &str| CreateJobRequest {
+        input: Some(Input::ManifestUri(format!("file://{}", path(name).display()))),
+        ..CreateJobRequest::default()
+    };
+    let job = create(&mut client, of("list.jsonl")).await;
+    let events = watch(&mut client, &job.name, 0).await;
+    let mut outcomes: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.event {
+            Some(Event::Result(result)) => {
+                let error = result.error.as_ref().map(platform::error::from_rpc_status);
+                Some((result.custom_id.clone(), error.map(|error| error.kind().reason())))
+            }
+            _ => None,
+        })
+        .collect();
+    outcomes.sort();
+    let want = [
+        ("a.jpg", None),
+        ("gone.jpg", Some("OBJECT_NOT_FOUND")),
+        ("text.jpg", Some("IMAGE_UNSUPPORTED_FORMAT")),
+    ];
+    assert_eq!(outcomes, want.map(|(name, reason)| (name.to_owned(), reason)));
+    let status = client.create_job(of("bad.jsonl")).await.unwrap_err();
+    assert_eq!((reason(&status).as_str(), field(&status).as_str()), ("URI_NOT_ALLOWED", "manifest[0].uri"));
+    let status = client.create_job(of("none.jsonl")).await.unwrap_err();
+    assert_eq!(reason(&status), "OBJECT_NOT_FOUND");
+    worker.abort();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn expired_job_is_gone_with_all_it_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, mut client) = start_in(folder.path(), &["--job-retention", "1s", "--jobs-max", "1"]).await;
+    let worker = system.working_worker().await;
+    let job = create(&mut client, CreateJobRequest { request_id: "r".to_owned(), ..of_count(5) }).await;
+    watch(&mut client, &job.name, 0).await;
+    let status = client.create_job(of_count(1)).await.unwrap_err();
+    assert_eq!(reason(&status), "QUOTA_EXCEEDED");
+    let since = std::time::Instant::now();
+    while client.get_job(GetJobRequest { name: job.name.clone() }).await.is_ok()
+        || folder.path().join("jobs").exists()
+    {
+        assert!(since.elapsed() < Duration::from_secs(30), "it is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await; // its retention is real time
+    }
+    create(&mut client, CreateJobRequest { request_id: "r".to_owned(), ..of_count(6) }).await;
+    worker.abort();
+    system.stop().await;
+}
