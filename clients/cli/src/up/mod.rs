@@ -130,7 +130,7 @@ impl Check for Options {
         if let Err(error) = self.model.parse::<ModelUrl>() {
             problems.add("--model", error);
         }
-        match self.gateway_options() {
+        match self.gateway_options(None) {
             Ok(options) => options.check(problems),
             Err(error) => problems.add("gateway", error),
         }
@@ -155,7 +155,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let data = engine::data_folder(options.data.as_deref())?;
-    let mut gateway = Gateway::bind(options.gateway_options()?).await?;
+    let mut gateway = Gateway::bind(options.gateway_options(Some(&data))?).await?;
     let command = options.worker_command(gateway.internal_address(), &data)?;
     let autoscaler_options = options.autoscaler_options(&command, Some(&data))?;
     let workers = (autoscaler_options.min_instances, autoscaler_options.max_instances());
@@ -220,6 +220,11 @@ async fn serve(gateway: Gateway, autoscaler: Autoscaler, shutdown: &Shutdown, gr
     tokio::try_join!(callers, fleet).map(drop)
 }
 
+/// The one of both services, each with keys of its own.
+fn store_url(data: &Path) -> String {
+    format!("file://{}", data.join("store").display())
+}
+
 /// Prints a line. A reader that went away (`dunlin up | head`) does not stop the services.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
@@ -270,7 +275,7 @@ async fn what_it_took(addresses: &Addresses) -> String {
 }
 
 impl Options {
-    fn gateway_options(&self) -> Result<gateway::Options> {
+    fn gateway_options(&self, data: Option<&Path>) -> Result<gateway::Options> {
         let timeout = platform::options::show_duration(self.request_timeout);
         let target = platform::options::show_duration(self.latency_target);
         let grace = platform::options::show_duration(self.grace);
@@ -295,8 +300,11 @@ impl Options {
         if self.model == "bundled" {
             arguments.extend(["--serve-model", bundled::NAME_AND_VERSION]);
         }
-        gateway::Options::from_arguments(arguments)
-            .map_err(|error| Error::internal(error).context("set up the gateway"))
+        let mut options = gateway::Options::from_arguments(arguments)
+            .map_err(|error| Error::internal(error).context("set up the gateway"))?;
+        // Jobs are kept there.
+        options.store = data.map(store_url);
+        Ok(options)
     }
 
     fn autoscaler_options(&self, command: &[OsString], data: Option<&Path>) -> Result<autoscaler::Options> {
@@ -317,7 +325,7 @@ impl Options {
         options.max_instances = self.max_instances;
         options.keep = self.keep;
         options.grace = self.grace;
-        options.store = data.map(|data| format!("file://{}", data.join("store").display()));
+        options.store = data.map(store_url);
         Ok(options)
     }
 
