@@ -186,6 +186,7 @@ struct Inner {
     metadata: BTreeMap<String, String>,
     violations: Vec<Violation>,
     resource: Option<Resource>,
+    quota: Option<Violation>,
     retry_after: Option<Duration>,
 }
 
@@ -215,6 +216,7 @@ impl Error {
             metadata: BTreeMap::new(),
             violations: Vec::new(),
             resource: None,
+            quota: None,
             retry_after: None,
         }))
     }
@@ -262,6 +264,13 @@ impl Error {
         self
     }
 
+    /// Whose quota is used up (`key:ID`), and what it is, as in `google.rpc.QuotaFailure`.
+    #[must_use]
+    pub fn with_quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
+        self.0.quota = Some(Violation { field: subject.into(), description: description.into() });
+        self
+    }
+
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
@@ -292,6 +301,11 @@ impl Error {
 
     pub fn resource(&self) -> Option<&Resource> {
         self.0.resource.as_ref()
+    }
+
+    /// The quota that is used up; its field is the subject.
+    pub fn quota(&self) -> Option<&Violation> {
+        self.0.quota.as_ref()
     }
 
     pub fn retry_after(&self) -> Option<Duration> {

@@ -29,6 +29,9 @@ impl Error {
         if let Some(resource) = self.resource() {
             details.set_resource_info(&resource.kind, &resource.name, "", self.message());
         }
+        if let Some(quota) = self.quota() {
+            details.add_quota_failure_violation(&quota.field, &quota.description);
+        }
         if let Some(after) = self.retry_after() {
             details.set_retry_info(Some(after));
         }
@@ -98,6 +101,12 @@ pub fn from_rpc_status(status: &pb::Status) -> Error {
                     error = error.with_resource(info.resource_type, info.resource_name);
                 }
             }
+            "type.googleapis.com/google.rpc.QuotaFailure" => {
+                let failure = pb::QuotaFailure::decode(any.value.as_slice()).unwrap_or_default();
+                if let Some(first) = failure.violations.into_iter().next() {
+                    error = error.with_quota(first.subject, first.description);
+                }
+            }
             "type.googleapis.com/google.rpc.RetryInfo" => {
                 if let Ok(info) = pb::RetryInfo::decode(any.value.as_slice()) {
                     error.0.retry_after = info.retry_delay.and_then(|delay| Duration::try_from(delay).ok());
@@ -134,7 +143,7 @@ impl From<tonic::Status> for Error {
 }
 
 /// The JSON body of an HTTP error (RFC 9457, `application/problem+json`), with the same reason,
-/// metadata and violations as over gRPC.
+/// metadata and details as over gRPC.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody {
     status: u16,
@@ -147,6 +156,10 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     field_violations: Vec<ViolationBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<ResourceBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_violation: Option<QuotaBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -155,6 +168,19 @@ pub struct ErrorBody {
 #[derive(Debug, Serialize)]
 struct ViolationBody {
     field: String,
+    description: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ResourceBody {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct QuotaBody {
+    subject: String,
     description: String,
 }
 
@@ -176,6 +202,12 @@ impl From<&Error> for ErrorBody {
                 .iter()
                 .map(|one| ViolationBody { field: one.field.clone(), description: one.description.clone() })
                 .collect(),
+            resource: error
+                .resource()
+                .map(|one| ResourceBody { kind: one.kind.clone(), name: one.name.clone() }),
+            quota_violation: error
+                .quota()
+                .map(|one| QuotaBody { subject: one.field.clone(), description: one.description.clone() }),
             retry_after_seconds: error.retry_after().map(|after| after.as_secs_f64()),
             request_id: request_id::current().map(|id| id.to_string()),
         }
@@ -191,6 +223,7 @@ mod tests {
             .with_metadata("limit", 1000)
             .with_violation("images", "too many")
             .with_resource("dunlin.v1.Queue", "default")
+            .with_quota("key:k1", "10 images a second")
             .with_retry_after(Duration::from_millis(1500))
     }
 
@@ -202,6 +235,7 @@ mod tests {
             assert_eq!(back.metadata(), full().metadata());
             assert_eq!(back.violations(), full().violations());
             assert_eq!(back.resource(), full().resource());
+            assert_eq!(back.quota(), full().quota());
             assert_eq!(back.retry_after(), full().retry_after());
         }
     }
@@ -219,6 +253,8 @@ mod tests {
         assert_eq!(body["status"], 429);
         assert_eq!(body["reason"], "QUEUE_FULL");
         assert_eq!(body["metadata"]["limit"], "1000");
+        assert_eq!(body["resource"]["name"], "default");
+        assert_eq!(body["quota_violation"]["subject"], "key:k1");
         assert_eq!(body["retry_after_seconds"], 1.5);
     }
 
