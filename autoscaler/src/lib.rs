@@ -157,7 +157,7 @@ impl Autoscaler {
             .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared), Desk::default())))
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
             .with(ExternalScalerServer::new(KedaApi(Arc::clone(&shared))))
-            .into_router()
+            .into_router(&server)
             .await?;
         let lease = store.clone().map(|store| Arc::new(Lease::new(store, clock)));
         if let Some(lease) = &lease

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use axum::middleware::from_fn_with_state;
 use platform::{
     Error, Kind, Result,
     error::ResultExt as _,
@@ -31,6 +32,7 @@ use crate::{
     objects::Objects,
     pending::Pending,
     place::{Naming, Places},
+    readiness::Readiness,
     replies::Replies,
 };
 
@@ -52,6 +54,7 @@ mod objects;
 mod options;
 mod pending;
 mod place;
+mod readiness;
 mod replies;
 #[cfg(feature = "aws")]
 mod reply_queue;
@@ -72,7 +75,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
     let ServiceOptions { log, service } = options;
     log.start()?;
     tracing::info!(options = ?service, "starting");
-    let grace = service.grace;
+    let grace = service.drain_delay + service.grace;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let gateway = Gateway::bind(service).await?;
@@ -161,26 +164,45 @@ impl Gateway {
         move || Counted::ALL.map(|what| (what.label(), core.counters.get(what))).into()
     }
 
-    /// Serves until `shutdown.stop`, then finishes what is in flight: first the callers, and only
-    /// then the workers who answer them.
+    /// Serves until `shutdown.stop` and for the drain delay, then finishes what is in flight: first
+    /// the callers, and only then the workers who answer them. At `shutdown.abort` callers that are
+    /// left hear that they should try again; what can't hear that is closed without an answer.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
         // Boxed: the servers' futures are large, and callers move this one about.
         Box::pin(self.serve(shutdown)).await
     }
 
+    async fn public_router(
+        &self,
+        readiness: &Arc<Readiness>,
+        closing: &Shutdown,
+    ) -> Result<(axum::Router, Health)> {
+        let Self { core, jobs, .. } = self;
+        let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let jobs =
+            JobServiceServer::new(jobs::Service(jobs.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (grpc, health) = Grpc::new().with(classifier).with(jobs).into_router(closing).await?;
+        // On the gRPC routes only: it refuses every other HTTP/1.1 request.
+        let grpc = grpc.layer(GrpcWebLayer::new());
+        let all = http::router(Arc::clone(core), Arc::clone(readiness)).merge(grpc);
+        Ok((all.layer(from_fn_with_state(http::unread_bounds(core), http::unread::drain)), health))
+    }
+
     async fn serve(self, shutdown: &Shutdown) -> Result<()> {
         let sessions = TaskTracker::new();
         let internal_shutdown = Shutdown::new();
-        let (public, health) = public_router(&self.core, self.jobs.clone()).await?;
+        let readiness = Arc::new(Readiness::default());
+        // Later than `shutdown` stops, by the drain delay.
+        let closing = Shutdown { stop: self.core.stop.clone(), abort: shutdown.abort.clone() };
+        let (public, health) = self.public_router(&readiness, &closing).await?;
         let internal = internal_router(&self.core, &sessions, &internal_shutdown).await?;
-        let watch = async {
-            shutdown.stop.cancelled().await;
-            self.core.stop.cancel();
-            health.set_not_serving().await;
-            std::future::pending::<()>().await;
-        };
+        let drain_delay = self.core.options.drain_delay;
         let callers = async {
-            let ended = serve::serve(self.public, public, shutdown).await;
+            let ended = tokio::select! {
+                ended = serve::serve(self.public, public, &closing) => ended,
+                () = readiness::last_words(&closing) => Ok(()),
+            };
             if let Some(jobs) = &self.jobs {
                 jobs.stopped().await;
             }
@@ -213,7 +235,9 @@ impl Gateway {
             tokio::select! {
                 () = reports => Ok(()),
                 ended = jobs => ended,
-                () = watch => Ok(()),
+                () = readiness.tell(&health) => Ok(()),
+                () = readiness.follow(&self.core) => Ok(()),
+                () = readiness.drain(shutdown, &closing, drain_delay) => Ok(()),
                 () = answers => Ok(()),
                 ended = self.core.answer_dead_letters() => ended,
             }
@@ -265,16 +289,6 @@ async fn places(options: &Options, queue: &dyn Queue) -> Result<Places> {
     Ok(Places::new(inline_bytes_max, store, options.keeps_results(), naming))
 }
 
-async fn public_router(core: &Arc<Core>, jobs: Option<Arc<Jobs>>) -> Result<(axum::Router, Health)> {
-    let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs = JobServiceServer::new(jobs::Service(jobs)).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (grpc, health) = Grpc::new().with(classifier).with(jobs).into_router().await?;
-    // On the gRPC routes only: it refuses every other HTTP/1.1 request.
-    let grpc = grpc.layer(GrpcWebLayer::new());
-    Ok((http::router(Arc::clone(core)).merge(grpc), health))
-}
-
 async fn internal_router(
     core: &Arc<Core>,
     sessions: &TaskTracker,
@@ -287,6 +301,6 @@ async fn internal_router(
         services =
             services.with(BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX));
     }
-    let (router, _) = services.into_router().await?;
+    let (router, _) = services.into_router(shutdown).await?;
     Ok(router.fallback(serve::grpc_only))
 }

@@ -76,7 +76,10 @@ pub struct Options {
     /// A body over HTTP that stops arriving for this long is given up
     #[arg(long, env = "DUNLIN_BODY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub body_idle_timeout: Duration,
-    /// After the word to stop, how long what is in flight may take to finish
+    /// After the word to stop, how long new work is still taken while health says NOT_SERVING, so that load balancers notice
+    #[arg(long, env = "DUNLIN_DRAIN_DELAY", default_value = "1s", value_parser = parse_duration, value_name = "DURATION")]
+    pub drain_delay: Duration,
+    /// After that, how long what is in flight may take to finish
     #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub grace: Duration,
     /// Let anyone who can reach an address that is not loopback use it without a key

@@ -1,5 +1,5 @@
-//! Reads a body whole, within a limit and while it keeps coming. A body over the limit is read on
-//! and dropped up to a bound, so that its sender gets our answer and not a reset.
+//! Reads a body whole, within a limit and while it keeps coming. What is over the limit is left to
+//! `unread.rs`.
 
 use std::time::Duration;
 
@@ -20,33 +20,22 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
-/// Read on past the limit, as a multiple of it: enough for a photograph that is a few times too
-/// large, not for a sender that never ends.
-const DRAIN_FACTOR: usize = 8;
-
 /// The whole body as one piece.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Result<Bytes> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if let Some(declared) = declared.filter(|declared| *declared > limits.bytes_max) {
+        return Err(too_large(limits.bytes_max, declared));
+    }
     let mut chunks = body.into_data_stream();
-    let mut whole = BytesMut::new();
-    if let Some(declared) = declared.filter(|declared| *declared <= limits.bytes_max) {
-        whole.reserve(declared);
-    }
-    let mut found = 0;
+    // All that is declared is within the limit; without a word of it the buffer grows as it comes.
+    let mut whole = BytesMut::with_capacity(declared.unwrap_or_default());
     while let Some(chunk) = next(&mut chunks, limits.idle).await? {
-        found += chunk.len();
-        if found <= limits.bytes_max {
-            whole.extend_from_slice(&chunk);
-        } else {
-            whole = BytesMut::new();
+        let found = whole.len() + chunk.len();
+        if found > limits.bytes_max {
+            return Err(too_large(limits.bytes_max, found));
         }
-        if found > limits.bytes_max.saturating_mul(DRAIN_FACTOR) {
-            break;
-        }
-    }
-    if found > limits.bytes_max {
-        return Err(too_large(limits.bytes_max, declared.unwrap_or(found).max(found)));
+        whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
 }

@@ -1,25 +1,30 @@
 //! The HTTP side of the public port: the first page, health, `/v1/classify`, and every other POST as
 //! the old clients send it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use platform::{Error, Kind, error::ErrorBody, serve};
 
-use crate::core::Core;
+use crate::{
+    core::Core,
+    readiness::{self, Readiness},
+};
 
 mod body;
 mod disposition;
 mod format;
 mod page;
 mod part;
+pub(crate) mod unread;
 mod upload;
 mod v1;
 
@@ -27,16 +32,36 @@ mod v1;
 #[derive(Clone)]
 struct Http {
     core: Arc<Core>,
+    readiness: Arc<Readiness>,
 }
 
-pub(crate) fn router(core: Arc<Core>) -> Router {
+pub(crate) fn router(core: Arc<Core>, readiness: Arc<Readiness>) -> Router {
+    let http = Http { core, readiness };
+    let v1 = post(v1::classify).layer(from_fn_with_state(http.clone(), refuse_while_draining));
     Router::new()
         .route("/", get(page::first).post(upload::answer))
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
-        .route("/v1/classify", post(v1::classify))
+        .route("/v1/classify", v1)
         .fallback(other)
-        .with_state(Http { core })
+        .with_state(http)
+}
+
+/// How much of a body that nobody wants is read (`unread.rs`).
+pub(crate) fn unread_bounds(core: &Core) -> unread::Bounds {
+    /// Of the largest image. A few times too large is a mistake; more is no photograph.
+    const FACTOR: usize = 8;
+    let bytes_max = core.options.image_bytes_max.saturating_mul(FACTOR).max(2 * serve::MESSAGE_BYTES_MAX);
+    unread::Bounds { bytes_max, longest: core.options.body_idle_timeout.min(Duration::from_secs(60)) }
+}
+
+/// A typed refusal that says when to come back. Not for `/upload`: for old clients a 503 is the end,
+/// so what still comes from them is taken and finished within the grace (specs/upload.md).
+async fn refuse_while_draining(State(http): State<Http>, request: Request, next: Next) -> Response {
+    if http.core.stop.is_cancelled() {
+        return problem(&serve::draining(), None);
+    }
+    next.run(request).await
 }
 
 /// Whether the process answers at all.
@@ -44,12 +69,12 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Whether new work is taken. No worker being there is healthy: one is started for the first image.
+/// Whether new work is taken.
 async fn ready(State(http): State<Http>) -> Response {
-    if http.core.stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
-    }
-    "ready\n".into_response()
+    let state = http.readiness.now();
+    let is_ready = state == readiness::State::Ready;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, state.word()).into_response()
 }
 
 /// Any other path: a typed answer to gRPC, the upload bridge for every POST, a sentence otherwise.

@@ -33,8 +33,11 @@ pub struct System {
 /// A gateway with these flags beside free ports.
 pub async fn start(flags: &[&str]) -> System {
     let ports = ["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"];
-    let options = Options::from_arguments(ports.iter().chain(flags)).unwrap();
-    let grace = options.grace;
+    // No load balancer has to notice a stop, unless the test is about that.
+    let no_delay = ["--drain-delay", "0s"];
+    let no_delay = if flags.contains(&no_delay[0]) { &[][..] } else { &no_delay };
+    let options = Options::from_arguments(ports.iter().chain(no_delay).chain(flags)).unwrap();
+    let grace = options.drain_delay + options.grace;
     let gateway = Gateway::bind(options).await.unwrap();
     let (public, internal) = (gateway.public_address(), gateway.internal_address());
     let shutdown = Shutdown::new();

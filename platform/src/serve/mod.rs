@@ -3,7 +3,10 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use http::Request;
 use tokio::net::TcpListener;
 use tonic::{body::Body, server::NamedService, service::Routes, transport::server::TcpIncoming};
@@ -15,8 +18,11 @@ use crate::{Error, Kind, Result, shutdown::Shutdown};
 mod deadline;
 mod port;
 pub mod request_id;
+mod stopping;
+mod typed;
 
 pub use deadline::Deadline;
+pub use stopping::draining;
 
 /// The most one gRPC message may take. The decoder reserves the declared length before it has read
 /// it, so this bounds what a caller can make us allocate.
@@ -89,8 +95,9 @@ impl Grpc {
         self
     }
 
-    /// The router, without a fallback, and the health of its services: SERVING from the start.
-    pub async fn into_router(mut self) -> Result<(Router, Health)> {
+    /// The router, without a fallback, and the health of its services: SERVING from the start. After
+    /// `shutdown.stop` new calls are refused, at `shutdown.abort` those that are left end.
+    pub async fn into_router(mut self, shutdown: &Shutdown) -> Result<(Router, Health)> {
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Health { reporter, names: self.names.clone() };
         health.set(ServingStatus::Serving).await;
@@ -112,7 +119,11 @@ impl Grpc {
         self.routes.add_service(v1.build_v1().map_err(built)?);
         self.routes.add_service(v1alpha.build_v1alpha().map_err(built)?);
         let router = self.routes.routes().into_axum_router().reset_fallback();
-        Ok((router.layer(axum::middleware::from_fn(deadline::enforce)), health))
+        let router = router
+            .layer(from_fn(deadline::enforce))
+            .layer(from_fn(typed::complete))
+            .layer(from_fn_with_state(shutdown.clone(), stopping::refuse_or_end));
+        Ok((router, health))
     }
 }
 
@@ -148,7 +159,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: &Shutdown) -
     const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
     const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
     const KEEPALIVE: Duration = Duration::from_secs(20);
-    let router = router.layer(axum::middleware::from_fn(request_id::carry));
+    let router = router.layer(from_fn(request_id::carry));
     let incoming =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
     tonic::transport::Server::builder()
@@ -184,9 +195,22 @@ pub fn is_grpc<B>(request: &Request<B>) -> bool {
 
 /// The gRPC answer to a path no service has.
 pub fn unknown_service(path: &str) -> axum::response::Response {
-    let error = Error::new(
+    tonic::Status::from(unknown_method(path)).into_http()
+}
+
+fn unknown_method(path: &str) -> Error {
+    Error::new(
         Kind::Unimplemented,
         format!("no method {path}; list the services with: grpcurl -plaintext HOST:PORT list"),
-    );
-    tonic::Status::from(error).into_http()
+    )
+}
+
+/// One message, or the body of a whole request, over its limit.
+pub fn message_too_large(found: u64, limit: u64) -> Error {
+    Error::new(
+        Kind::ImageTooLarge,
+        format!("the request has {found} bytes, the limit is {limit}; send smaller or fewer images"),
+    )
+    .with_metadata("limit", limit)
+    .with_metadata("found", found)
 }

@@ -289,6 +289,9 @@ impl Options {
             &timeout,
             "--latency-target",
             &target,
+            // Nobody balances load before it.
+            "--drain-delay",
+            "0s",
             "--grace",
             &grace,
             "--queue",
