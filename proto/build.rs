@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "dunlin/v1/classifier_service.proto",
     "dunlin/v1/job_service.proto",
     "dunlin/v1/autoscaler_service.proto",
     "dunlin/internal/v1/job_record.proto",
     "dunlin/internal/v1/link_service.proto",
+    "dunlin/internal/v1/record.proto",
     "externalscaler/externalscaler.proto",
 ];
 

@@ -1,118 +1,146 @@
-//! Results of images seen before, by their content: an old client that sends an image again gets the same answer at once
-//! (specs/upload.md, "Options"). Only with the profile `cse546`; in memory, so a restart begins anew.
+//! Results of images seen before, by their content: an equal image gets the same answer at once. Bounded in bytes; what was
+//! asked for least lately makes room. A second level in the store, when there is one, is shared by gateways and outlives them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use proto::v1::{ImageResult, ImageState};
-use sha2::{Digest as _, Sha256};
+use prost::Message as _;
+use proto::{
+    internal::v1::CachedResult,
+    v1::{ExecutionInfo, ImageResult, ImageState},
+};
 
-use crate::intake::Checked;
+mod key;
+mod shared;
 
-/// Results of a few hundred bytes each.
-const RESULTS_MAX: usize = 10_000;
+pub use key::{Key, Sum};
+pub use shared::Shared;
 
-/// What was asked of which bytes under which name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key([u8; 32]);
+/// What a result takes beside its own bytes: its places in the two maps, measured with 20,000 of them.
+const BYTES_BESIDE: usize = 200;
 
-impl Key {
-    /// The name belongs to it: results are stored under it.
-    pub fn of(content: &[u8], custom_id: &str, options: &Checked) -> Self {
-        let mut sum = Sha256::new();
-        for part in [custom_id.as_bytes(), options.model.as_bytes()] {
-            sum.update((part.len() as u64).to_le_bytes());
-            sum.update(part);
-        }
-        sum.update(options.top_k.to_le_bytes());
-        sum.update(options.min_score.to_le_bytes());
-        sum.update(content);
-        Self(sum.finalize().into())
-    }
+pub struct Cache {
+    bytes_max: usize,
+    results: Mutex<State>,
+    shared: Option<Shared>,
 }
-
-#[derive(Default)]
-pub struct Cache(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    results: HashMap<Key, ImageResult>,
-    /// The oldest goes first.
-    order: VecDeque<Key>,
+    results: HashMap<Key, Slot>,
+    /// By when they were asked for last.
+    order: BTreeMap<u64, Key>,
+    clock: u64,
+    bytes: usize,
+}
+
+struct Slot {
+    result: Box<[u8]>,
+    /// How many classes the worker was asked for.
+    top_k: u32,
+    used: u64,
 }
 
 impl Cache {
-    /// The answer as if it had just been given, and marked as not.
-    pub fn get(&self, key: &Key) -> Option<ImageResult> {
-        let mut result = self.lock().results.get(key)?.clone();
-        if let Some(execution) = &mut result.execution {
-            execution.cached = true;
-        }
-        Some(result)
+    /// `bytes_max` is all that is kept in memory.
+    pub fn new(bytes_max: usize, shared: Option<Shared>) -> Self {
+        Self { bytes_max, results: Mutex::default(), shared }
     }
 
-    /// Keeps what succeeded: another try may help what did not.
-    pub fn put(&self, key: Key, result: &ImageResult) {
-        if result.state() != ImageState::Succeeded {
+    /// The result with at least `top_k` classes, or all there are, from memory or from the store.
+    pub async fn find(&self, key: &Key, top_k: u32) -> Option<ImageResult> {
+        if let Some(found) = self.get(key, top_k) {
+            return Some(found);
+        }
+        let kept = self.shared.as_ref()?.get(key).await?;
+        self.keep(key, kept);
+        self.get(key, top_k)
+    }
+
+    /// Keeps what succeeded: another try may help what did not. `top_k` is how many classes the worker was asked for.
+    pub fn put(&self, key: &Key, top_k: u32, result: &ImageResult) {
+        if result.state() != ImageState::Succeeded || self.knows(key, top_k) {
+            return;
+        }
+        let execution = result.execution.as_ref().map(provenance);
+        let result = ImageResult { index: 0, custom_id: String::new(), execution, ..result.clone() };
+        let kept = CachedResult { result: Some(result), top_k };
+        if let Some(shared) = &self.shared {
+            shared.put(key, &kept);
+        }
+        self.keep(key, kept);
+    }
+
+    /// Writes to the store what was put. Runs until dropped.
+    pub async fn write_shared(&self) {
+        match &self.shared {
+            Some(shared) => shared.write().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn get(&self, key: &Key, top_k: u32) -> Option<ImageResult> {
+        let mut state = self.lock();
+        state.clock += 1;
+        let State { results, order, clock, .. } = &mut *state;
+        let slot = results.get_mut(key).filter(|slot| slot.top_k >= top_k)?;
+        order.remove(&slot.used);
+        slot.used = *clock;
+        order.insert(*clock, *key);
+        ImageResult::decode(&*slot.result).ok()
+    }
+
+    fn knows(&self, key: &Key, top_k: u32) -> bool {
+        self.lock().results.get(key).is_some_and(|slot| slot.top_k >= top_k)
+    }
+
+    fn keep(&self, key: &Key, CachedResult { result, top_k }: CachedResult) {
+        let Some(result) = result else { return };
+        // One that gave fewer classes than it was asked for has no more.
+        let is_whole = u32::try_from(result.classifications.len()).is_ok_and(|classes| classes < top_k);
+        let top_k = if is_whole { u32::MAX } else { top_k };
+        let result = result.encode_to_vec().into_boxed_slice();
+        let bytes = result.len() + BYTES_BESIDE;
+        if bytes > self.bytes_max {
             return;
         }
         let mut state = self.lock();
-        if state.results.insert(key, result.clone()).is_none() {
-            state.order.push_back(key);
+        state.clock += 1;
+        let used = state.clock;
+        if let Some(older) = state.results.insert(*key, Slot { result, top_k, used }) {
+            state.order.remove(&older.used);
+            state.bytes -= older.result.len() + BYTES_BESIDE;
         }
-        if state.order.len() > RESULTS_MAX
-            && let Some(oldest) = state.order.pop_front()
+        state.order.insert(used, *key);
+        state.bytes += bytes;
+        while state.bytes > self.bytes_max
+            && let Some((_, oldest)) = state.order.pop_first()
+            && let Some(slot) = state.results.remove(&oldest)
         {
-            state.results.remove(&oldest);
+            state.bytes -= slot.result.len() + BYTES_BESIDE;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic inside could at worst leave one result out.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who did the work, of a result that is given again: no time went anywhere for the second answer.
+fn provenance(first: &ExecutionInfo) -> ExecutionInfo {
+    ExecutionInfo {
+        model: first.model.clone(),
+        model_version: first.model_version.clone(),
+        worker_id: first.worker_id.clone(),
+        instance_id: first.instance_id.clone(),
+        attempt: first.attempt,
+        cached: true,
+        ..ExecutionInfo::default()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::Models;
-
-    fn key(content: &[u8], name: &str) -> Key {
-        Key::of(content, name, &crate::intake::check_options(None, &Models::default()).unwrap())
-    }
-
-    fn result(state: ImageState) -> ImageResult {
-        ImageResult { state: state.into(), execution: Some(Default::default()), ..ImageResult::default() }
-    }
-
-    #[test]
-    fn same_image_under_the_same_name_is_answered_from_memory() {
-        let cache = Cache::default();
-        cache.put(key(b"a", "x"), &result(ImageState::Succeeded));
-        assert!(cache.get(&key(b"a", "x")).unwrap().execution.unwrap().cached);
-        assert!(cache.get(&key(b"a", "y")).is_none(), "its result is not stored under that name");
-        assert!(cache.get(&key(b"b", "x")).is_none());
-        assert_ne!(key(b"bc", "a"), key(b"c", "ab"), "what is name and what is content counts");
-    }
-
-    #[test]
-    fn failures_are_tried_again() {
-        let cache = Cache::default();
-        cache.put(key(b"a", "x"), &result(ImageState::Failed));
-        assert!(cache.get(&key(b"a", "x")).is_none());
-    }
-
-    #[test]
-    fn oldest_result_makes_room() {
-        let cache = Cache::default();
-        for i in 0..=RESULTS_MAX {
-            cache.put(key(&i.to_le_bytes(), "x"), &result(ImageState::Succeeded));
-        }
-        assert!(cache.get(&key(&0_usize.to_le_bytes(), "x")).is_none());
-        assert!(cache.get(&key(&1_usize.to_le_bytes(), "x")).is_some());
-        assert_eq!(cache.lock().results.len(), RESULTS_MAX);
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Patience,
-    cache::Cache,
+    cache::{Cache, Sum},
     counters::Counters,
     group::{Accepted, Group, Picture, Terms, failed},
     intake::{self, Checked},
@@ -35,7 +35,7 @@ pub struct Core {
     /// Whether this gateway has the queue in its own memory and serves it to workers.
     pub is_broker: bool,
     pub places: Places,
-    /// Results of images seen before, with the profile that wants them.
+    /// Results of images seen before; `None`: each image is classified, also when an equal one is on its way.
     pub cache: Option<Cache>,
     /// Callers' own objects; `None`: no URI is read.
     pub objects: Option<Objects>,
@@ -159,6 +159,14 @@ impl Core {
                 })
             }
             (source, _) => intake::check_source(source, field, bytes_max).map(Picture::Content),
+        }
+    }
+
+    /// Keeps the result of an image for equal ones, under the model that gave it.
+    pub fn remember(&self, sum: Sum, top_k: u32, result: &ImageResult) {
+        if let (Some(cache), Some(execution)) = (&self.cache, &result.execution) {
+            let model = format!("{}@{}", execution.model, execution.model_version);
+            cache.put(&sum.with_model(&model), top_k, result);
         }
     }
 

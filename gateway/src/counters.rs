@@ -13,11 +13,25 @@ pub enum Counted {
     Withdrawn,
     /// Taken in, and its deadline passed before its answer came.
     Expired,
+    /// Answered from the cache.
+    CacheHit,
+    /// Looked for in the cache and not found.
+    CacheMiss,
+    /// Waits for the task of an equal image.
+    Coalesced,
 }
 
 impl Counted {
     /// In the order of their declaration: a count's place is its discriminant.
-    pub const ALL: [Self; 4] = [Self::RefusedQueueFull, Self::RefusedWait, Self::Withdrawn, Self::Expired];
+    pub const ALL: [Self; 7] = [
+        Self::RefusedQueueFull,
+        Self::RefusedWait,
+        Self::Withdrawn,
+        Self::Expired,
+        Self::CacheHit,
+        Self::CacheMiss,
+        Self::Coalesced,
+    ];
 
     /// The metric's label: stable, lower case.
     pub fn label(self) -> &'static str {
@@ -26,6 +40,9 @@ impl Counted {
             Self::RefusedWait => "refused_wait",
             Self::Withdrawn => "withdrawn",
             Self::Expired => "expired",
+            Self::CacheHit => "cache_hit",
+            Self::CacheMiss => "cache_miss",
+            Self::Coalesced => "coalesced",
         }
     }
 }

@@ -1,30 +1,31 @@
 //! The images of one caller's request on their way: queued together, answered one by one, withdrawn
 //! when the caller goes away.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use platform::{
-    Error, Kind, Result,
+    Error, Kind,
     error::{name_request, to_rpc_status},
-    queue::Task,
 };
 use prost_types::Timestamp;
-use proto::{
-    internal::v1::task::Input,
-    v1::{ExecutionInfo, ImageResult, ImageState},
-};
+use proto::v1::{ExecutionInfo, ImageResult, ImageState};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    admission::{Asked, Patience},
-    cache::Key,
+    admission::Patience,
+    cache::Sum,
     core::Core,
     counters::Counted,
-    intake::Checked,
-    pending::{Event, Registration},
-    place::Place,
+    pending::{Event, Left, Seat},
 };
+
+mod submit;
 
 /// An image that passed the checks.
 pub struct Accepted {
@@ -75,15 +76,34 @@ pub struct Group {
 }
 
 struct Open {
-    task_id: String,
+    seat: Seat,
     index: u32,
     custom_id: String,
     enqueue_time: Timestamp,
     /// A worker must have started by then.
     start_by: Instant,
     since: Instant,
-    /// Where its result is remembered.
-    cache_key: Option<Key>,
+    /// What of the answer this caller wants, when the task asked for more.
+    cut: Option<Cut>,
+    /// Whether the task is another's, and was queued at another time.
+    joined: bool,
+}
+
+/// An answer that others may have, too, cut to what one of them asked for.
+#[derive(Debug, Clone)]
+struct Cut {
+    top_k: usize,
+    min_score: f32,
+    /// Where the whole of it is remembered.
+    sum: Sum,
+    task_top_k: u32,
+}
+
+impl Cut {
+    fn apply(&self, result: &mut ImageResult) {
+        result.classifications.truncate(self.top_k);
+        result.classifications.retain(|class| class.score >= self.min_score);
+    }
 }
 
 impl Group {
@@ -93,94 +113,6 @@ impl Group {
         let (events, receiver) = mpsc::channel(room);
         let (open, ready) = (Vec::new(), VecDeque::new());
         Self { core, events, receiver, tell_start, patience, open, ready, answer_by }
-    }
-
-    /// Queues images, all or none.
-    pub async fn submit(&mut self, images: Vec<Accepted>, options: &Checked) -> Result<()> {
-        if images.is_empty() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let start_by =
-            options.max_queue_duration.map_or(self.answer_by, |longest| self.answer_by.min(now + longest));
-        let enqueue_time = platform::time::now();
-        let deadline = platform::time::in_future(start_by - now);
-        let mut registrations = Vec::with_capacity(images.len());
-        let mut tasks = Vec::with_capacity(images.len());
-        let mut pictures = Vec::with_capacity(images.len());
-        let mut open = Vec::with_capacity(images.len());
-        for Accepted { index, custom_id, content } in images {
-            let cache_key = match (&self.core.cache, &content) {
-                (Some(_), Picture::Content(content)) if !options.no_cache => {
-                    Some(Key::of(content, &custom_id, options))
-                }
-                _ => None,
-            };
-            if let Some(mut result) = cache_key.and_then(|key| self.core.cache.as_ref()?.get(&key)) {
-                (result.index, result.custom_id) = (index, custom_id);
-                self.ready.push_back(Event::Finished(Box::new(result)));
-                continue;
-            }
-            let task_id = platform::id::new();
-            registrations.push(Registration { task_id: task_id.clone(), index, priority: options.priority });
-            open.push(Open {
-                task_id: task_id.clone(),
-                index,
-                custom_id: custom_id.clone(),
-                enqueue_time,
-                start_by,
-                since: now,
-                cache_key,
-            });
-            tasks.push(Task {
-                task_id,
-                custom_id,
-                reply_to: self.core.reply_to.clone(),
-                model: options.model.clone(),
-                enqueue_time: Some(enqueue_time),
-                deadline: Some(deadline),
-                priority: options.priority.into(),
-                top_k: options.top_k,
-                min_score: options.min_score,
-                ..Task::default()
-            });
-            pictures.push(content);
-        }
-        if tasks.is_empty() {
-            return Ok(());
-        }
-        let asked =
-            Asked { images: tasks.len(), priority: options.priority, start_by, patience: self.patience };
-        self.core.admit(asked).await?;
-        self.core.pending.register(&registrations, &self.events, self.tell_start)?;
-        // From here on dropping the group takes them out again.
-        self.open.append(&mut open);
-        if let Err(error) = self.send(tasks, pictures).await {
-            for registration in &registrations {
-                self.core.pending.forget(&registration.task_id);
-                self.open.retain(|one| one.task_id != registration.task_id);
-            }
-            return Err(error.with_retry_after(Duration::from_secs(1)));
-        }
-        Ok(())
-    }
-
-    async fn send(&self, mut tasks: Vec<Task>, pictures: Vec<Picture>) -> Result<()> {
-        let places = &self.core.places;
-        let placing = tasks.iter_mut().zip(pictures).map(async |(task, picture)| match picture {
-            Picture::Content(content) => places.place(task, content).await,
-            Picture::Object(uri) => {
-                task.input = Some(Input::Uri(uri));
-                places.name_result(task);
-                Ok(())
-            }
-            Picture::Stored { key, part } => {
-                places.point(task, Place { key, part });
-                Ok(())
-            }
-        });
-        futures::future::try_join_all(placing).await?;
-        self.core.queue.send(tasks).await
     }
 
     /// An image that is answered without a worker.
@@ -203,8 +135,8 @@ impl Group {
     pub fn cancel(&mut self, custom_id: &str) {
         let Some(at) = self.open.iter().position(|one| one.custom_id == custom_id) else { return };
         let one = self.open.swap_remove(at);
-        if self.core.pending.forget(&one.task_id).is_some() {
-            self.core.queue.withdraw(std::slice::from_ref(&one.task_id));
+        if let Some(left) = self.core.pending.forget(&one.seat) {
+            self.withdraw(std::iter::once((&one.seat, left)));
             self.core.counters.add(Counted::Withdrawn, 1);
             let error = Error::new(Kind::Cancelled, "withdrawn by its caller");
             self.fail(one.index, one.custom_id, &error);
@@ -241,35 +173,54 @@ impl Group {
         if let Event::Finished(result) = &mut event
             && let Some(at) = self.open.iter().position(|one| one.index == result.index)
         {
-            // The whole name: a task that points to its image carries a short one.
             let open = self.open.swap_remove(at);
-            result.custom_id = open.custom_id;
+            if let Some(cut) = &open.cut {
+                self.core.remember(cut.sum, cut.task_top_k, result);
+                cut.apply(result);
+            }
+            if open.joined {
+                own_times(result, open.enqueue_time);
+            }
             if let Some(error) = &mut result.error {
                 name_request(error);
             }
-            if let (Some(cache), Some(key)) = (&self.core.cache, open.cache_key) {
-                cache.put(key, result);
-            }
+            // The whole name: a task that points to its image carries a short one, and a shared one another's.
+            result.custom_id = open.custom_id;
         }
         event
+    }
+
+    /// Waits for these no more. Gives how many of them were not answered.
+    fn leave(&self, open: &[Open]) -> usize {
+        let left = open.iter().filter_map(|one| Some((&one.seat, self.core.pending.forget(&one.seat)?)));
+        let left = left.collect::<Vec<_>>();
+        let count = left.len();
+        self.withdraw(left.into_iter());
+        count
     }
 
     /// Ends what has waited too long.
     fn expire(&mut self) {
         let now = Instant::now();
         let over = now >= self.answer_by;
-        let mut expired = Vec::new();
         let pending = &self.core.pending;
-        let (gone, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(|one| {
+        let (mut gone, mut open) = (Vec::new(), Vec::new());
+        for one in std::mem::take(&mut self.open) {
             // One whose answer is in the channel stays: it is not in `pending` any more.
-            if over {
-                pending.forget(&one.task_id).is_some()
-            } else {
-                now >= one.start_by && pending.forget_unstarted(&one.task_id)
+            let left = match () {
+                () if over => pending.forget(&one.seat),
+                () if now >= one.start_by => pending.forget_unstarted(&one.seat),
+                () => None,
+            };
+            match left {
+                Some(left) => gone.push((one, left)),
+                None => open.push(one),
             }
-        });
+        }
+        self.withdraw(gone.iter().map(|(one, left)| (&one.seat, *left)));
+        self.core.counters.add(Counted::Expired, gone.len());
         self.open = open;
-        for one in gone {
+        for (one, _) in gone {
             let waited = now - one.since;
             let error = Error::new(
                 Kind::ExpiredInQueue,
@@ -286,10 +237,16 @@ impl Group {
                 ..ExecutionInfo::default()
             });
             self.ready.push_back(Event::Finished(Box::new(result)));
-            expired.push(one.task_id);
         }
-        self.core.counters.add(Counted::Expired, expired.len());
-        self.core.queue.withdraw(&expired);
+    }
+
+    /// Takes tasks that nobody waits for any more out of the queue.
+    fn withdraw<'a>(&self, left: impl Iterator<Item = (&'a Seat, Left)>) {
+        let last = left.filter(|(_, left)| left.was_last).map(|(seat, _)| seat.task_id.clone());
+        let last = last.collect::<Vec<_>>();
+        if !last.is_empty() {
+            self.core.queue.withdraw(&last);
+        }
     }
 }
 
@@ -300,13 +257,20 @@ fn waited_shown(waited: Duration) -> Duration {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let task_ids = std::mem::take(&mut self.open).into_iter().map(|one| one.task_id);
-        let left = task_ids.filter(|task_id| self.core.pending.forget(task_id).is_some()).collect::<Vec<_>>();
-        if !left.is_empty() {
-            self.core.counters.add(Counted::Withdrawn, left.len());
-            self.core.queue.withdraw(&left);
-        }
+        let open = std::mem::take(&mut self.open);
+        self.core.counters.add(Counted::Withdrawn, self.leave(&open));
     }
+}
+
+/// Of a task that was another's, the times as this caller saw them.
+fn own_times(result: &mut ImageResult, enqueue_time: Timestamp) {
+    let Some(execution) = &mut result.execution else { return };
+    execution.enqueue_time = Some(enqueue_time);
+    let time = |time: Timestamp| SystemTime::try_from(time).ok();
+    let start = execution.start_time.and_then(time);
+    // It may have been running already.
+    let waited = start.zip(time(enqueue_time)).and_then(|(start, since)| start.duration_since(since).ok());
+    execution.queue_duration = Some(platform::time::to_proto(waited.unwrap_or_default()));
 }
 
 /// The result of an image that failed before or without a worker.

@@ -23,7 +23,7 @@ use tonic_web::GrpcWebLayer;
 
 use crate::{
     broker::Broker,
-    cache::Cache,
+    cache::{Cache, Shared},
     core::Core,
     counters::{Counted, Counters},
     grpc::Classifier,
@@ -117,10 +117,11 @@ impl Gateway {
         } else {
             queue::open_for_sender(&options.queue).await.context("open queue")?
         };
+        let places = places(&options, &*queue).await?;
         let core = Arc::new(Core {
             is_broker: options.is_broker(),
-            cache: (options.profile == Profile::Cse546).then(Cache::default),
-            places: places(&options, &*queue).await?,
+            cache: cache(&options, &places),
+            places,
             objects: Objects::open(&options.uri_buckets).await?,
             queue,
             pending: Pending::new(options.pending_max, options.latency_target),
@@ -162,6 +163,15 @@ impl Gateway {
     pub fn counted(&self) -> impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + use<> {
         let core = Arc::clone(&self.core);
         move || Counted::ALL.map(|what| (what.label(), core.counters.get(what))).into()
+    }
+
+    /// Tasks that came into the queue and those that left it, since the start.
+    pub fn totals(&self) -> impl Fn() -> (u64, u64) + Send + Sync + use<> {
+        let core = Arc::clone(&self.core);
+        move || {
+            let totals = core.pending.totals();
+            (totals.enqueued, totals.completed)
+        }
     }
 
     /// Serves until `shutdown.stop` and for the drain delay, then finishes what is in flight: first
@@ -232,12 +242,19 @@ impl Gateway {
                     None => std::future::pending().await,
                 }
             };
+            let cached = async {
+                match &self.core.cache {
+                    Some(cache) => cache.write_shared().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = reports => Ok(()),
                 ended = jobs => ended,
                 () = readiness.tell(&health) => Ok(()),
                 () = readiness.follow(&self.core) => Ok(()),
                 () = readiness.drain(shutdown, &closing, drain_delay) => Ok(()),
+                () = cached => Ok(()),
                 () = answers => Ok(()),
                 ended = self.core.answer_dead_letters() => ended,
             }
@@ -259,6 +276,13 @@ async fn answers_by_queue(options: &Options) -> Result<Option<ReplyQueue>> {
         ReplyBy::Stream => Ok(None),
         ReplyBy::Queue => ReplyQueue::create(&options.queue).await.map(Some),
     }
+}
+
+/// Results of images seen before.
+fn cache(options: &Options, places: &Places) -> Option<Cache> {
+    let store = places.store.as_ref().filter(|_| options.cache_store);
+    let shared = store.map(|store| Shared::new(Arc::clone(store)));
+    (options.cache_bytes > 0).then(|| Cache::new(options.cache_bytes, shared))
 }
 
 /// Where images go, with the limits of this queue.

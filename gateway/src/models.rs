@@ -50,6 +50,18 @@ impl Models {
             .with_resource("dunlin.v1.Model", asked))
     }
 
+    /// NAME@VERSION of what the caller asks for: without a version the latest that a worker has said it serves. `None`
+    /// while no model is known.
+    pub fn resolve(&self, asked: &str) -> Option<String> {
+        let models = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if asked.contains('@') {
+            return Some(asked.to_owned());
+        }
+        let name = if asked.is_empty() { &models.first()?.name } else { asked };
+        let latest = models.iter().rev().find(|model| model.name == name)?;
+        Some(format!("{}@{}", latest.name, latest.version))
+    }
+
     pub fn list(&self) -> Vec<Model> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -72,5 +84,18 @@ mod tests {
         check("lite0@3", false);
         check("lite", false);
         check("@1", false);
+    }
+
+    #[test]
+    fn model_without_a_version_is_the_latest() {
+        let models = Models::default();
+        assert_eq!(models.resolve(""), None);
+        for (name, version) in [("lite0", "1"), ("other", "7"), ("lite0", "2")] {
+            models.add(name, version);
+        }
+        let check = |asked: &str, want: &str| assert_eq!(models.resolve(asked).as_deref(), Some(want));
+        check("", "lite0@2");
+        check("other", "other@7");
+        check("lite0@1", "lite0@1");
     }
 }

@@ -73,6 +73,14 @@ pub struct Options {
     /// The most bytes of images in the queue, all callers together
     #[arg(long, env = "DUNLIN_QUEUE_BYTES_MAX", default_value_t = 768 * 1024 * 1024, value_name = "BYTES")]
     pub queue_bytes_max: usize,
+    /// Memory for results of images seen before, in bytes: an equal image gets the same answer, and waits for the same task when
+    /// one is on its way; 0: each image is classified
+    #[arg(long, env = "DUNLIN_CACHE_BYTES", default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    pub cache_bytes: usize,
+    /// Keep those results in the store, too, as results/KEY, where other gateways and the next start find them; old ones are
+    /// for the bucket's lifecycle to remove
+    #[arg(long, env = "DUNLIN_CACHE_STORE")]
+    pub cache_store: bool,
     /// A body over HTTP that stops arriving for this long is given up
     #[arg(long, env = "DUNLIN_BODY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub body_idle_timeout: Duration,
@@ -135,6 +143,12 @@ impl Check for Options {
         }
         if self.profile == Profile::Cse546 && self.store.is_none() {
             problems.add("--store", "the profile cse546 keeps every image in the store: name one");
+        }
+        if self.cache_store && self.store.is_none() {
+            problems.add("--cache-store", "there is no store; name one with --store");
+        }
+        if self.cache_store && self.cache_bytes == 0 {
+            problems.add("--cache-store", "there is no cache with --cache-bytes 0");
         }
         if self.image_bytes_max == 0 || self.image_bytes_max > IMAGE_BYTES_LIMIT {
             problems.add("--image-bytes-max", format_args!("must be 1 to {IMAGE_BYTES_LIMIT}"));

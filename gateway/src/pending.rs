@@ -1,7 +1,6 @@
 //! Who waits for which answer. Bounded; every image in it is answered once and then gone.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,14 +14,19 @@ use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backlog::{Backlog, Started},
     replies::Holder,
 };
 
+mod entry;
 #[cfg(test)]
 mod tests;
+
+use entry::{Entry, Sending, State, Waiter};
+pub use entry::{Found, Joins, Placed, Registration, Seat, Sharing};
 
 /// What happens to an image after it was queued.
 #[derive(Debug)]
@@ -31,8 +35,9 @@ pub enum Event {
     Finished(Box<ImageResult>),
 }
 
+/// Tasks and who waits for each: callers of equal images share one.
 pub struct Pending {
-    entries: Mutex<HashMap<String, Entry>>,
+    state: Mutex<State>,
     limit: usize,
     /// In microseconds.
     latency_target: AtomicU64,
@@ -45,26 +50,25 @@ pub struct Pending {
     backlog: Backlog,
 }
 
-struct Entry {
-    index: u32,
-    events: mpsc::Sender<Event>,
-    tell_start: bool,
-    priority: Priority,
-    /// The worker that took it up last.
-    holder: Option<Holder>,
-    since: Instant,
+/// Where events of a caller's images go. There must be room for one `Finished` and, if `tell_start`, one `Started` of each.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    pub events: &'a mpsc::Sender<Event>,
+    pub tell_start: bool,
 }
 
-/// An image to wait for.
-pub struct Registration {
-    pub task_id: String,
-    pub index: u32,
-    pub priority: Priority,
+/// What was left behind by one who waits no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub was_started: bool,
+    /// Nobody else waits for the task: it has to be withdrawn.
+    pub was_last: bool,
 }
 
 /// Totals since the start, for the autoscaler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
+    /// Tasks, not images: equal images that share one are one.
     pub enqueued: u64,
     pub completed: u64,
     pub late: u64,
@@ -77,7 +81,7 @@ pub struct Totals {
 impl Pending {
     pub fn new(limit: usize, latency_target: Duration) -> Arc<Self> {
         Arc::new(Self {
-            entries: Mutex::default(),
+            state: Mutex::default(),
             limit,
             latency_target: AtomicU64::new(micros(latency_target)),
             no_longer_empty: Notify::new(),
@@ -94,112 +98,126 @@ impl Pending {
         self.latency_target.store(micros(target), Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        // A panic inside cannot leave the map half changed: no code of a caller runs there.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside cannot leave the maps half changed: no code of a caller runs there.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes all of them in, or none: `QueueFull`. `events` must have room for one `Finished` and,
-    /// if `tell_start`, one `Started` of each.
-    pub fn register(
-        &self,
-        registrations: &[Registration],
-        events: &mpsc::Sender<Event>,
-        tell_start: bool,
-    ) -> Result<()> {
+    /// Joins tasks for equal images, where that is no worse than a task of its own: it ends no earlier, is as urgent, and
+    /// gives as many classes.
+    pub fn join(&self, registrations: &[Registration], caller: Caller<'_>) -> Vec<Found> {
         let since = Instant::now();
-        let mut entries = self.lock();
-        if entries.len().saturating_add(registrations.len()) > self.limit {
-            return Err(Error::new(
-                Kind::QueueFull,
-                format!(
-                    "{} images wait already, the limit is {}; try again later",
-                    entries.len(),
-                    self.limit
-                ),
-            )
-            .with_metadata("limit", self.limit)
-            .with_retry_after(Duration::from_secs(1)));
+        let mut state = self.lock();
+        let joined = registrations.iter().map(|one| {
+            // At the limit it is refused as one that comes alone.
+            if state.waiters >= self.limit { Found::Nothing } else { state.join(one, caller, since, None) }
+        });
+        joined.collect()
+    }
+
+    /// Takes all of them in, or none: `QueueFull`. Each becomes a task, or joins one that has come in meanwhile, another of
+    /// this very call among them.
+    pub fn register<'a>(
+        &'a self,
+        registrations: &[Registration],
+        caller: Caller<'_>,
+    ) -> Result<(Vec<Placed>, Queueing<'a>)> {
+        let since = Instant::now();
+        let mut state = self.lock();
+        if state.waiters.saturating_add(registrations.len()) > self.limit {
+            return Err(full(state.waiters, self.limit));
         }
-        let was_empty = entries.is_empty();
-        for Registration { task_id, index, priority } in registrations {
-            let entry = Entry {
-                index: *index,
-                events: events.clone(),
-                tell_start,
-                priority: *priority,
-                holder: None,
-                since,
-            };
-            entries.insert(task_id.clone(), entry);
-            self.backlog.entered(*priority, 1, since);
-        }
-        drop(entries);
-        self.enqueued_total.fetch_add(registrations.len() as u64, Ordering::Relaxed);
-        if was_empty {
+        let was_empty = state.tasks.is_empty();
+        let sending = Sending::new(&mut state);
+        let mut queueing = Queueing { pending: self, task_ids: Vec::new(), done: sending.done.clone() };
+        let placed = registrations.iter().map(|one| {
+            match state.join(one, caller, since, Some(&sending)) {
+                Found::Joined(seat) => return Placed::Joined(seat),
+                Found::BeingSent(sent) => return Placed::BeingSent(sent),
+                Found::Nothing => {}
+            }
+            let seat = state.add(one, caller, since, &sending);
+            self.backlog.entered(one.priority, 1, since);
+            queueing.task_ids.push(one.task_id.clone());
+            Placed::New(seat)
+        });
+        let placed = placed.collect();
+        drop(state);
+        self.enqueued_total.fetch_add(queueing.task_ids.len() as u64, Ordering::Relaxed);
+        if was_empty && !queueing.task_ids.is_empty() {
             self.no_longer_empty.notify_one();
         }
-        Ok(())
+        Ok((placed, queueing))
     }
 
     /// A worker has taken it up, and is told when nobody waits for it any more. `false` when that is so already.
     pub fn started(&self, task_id: &str, holder: &Holder) -> bool {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(task_id) else { return false };
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get_mut(task_id) else { return false };
         if entry.holder.replace(holder.clone()).is_none() {
             self.backlog.started(entry.priority);
-            if entry.tell_start {
-                let event = Event::Started { index: entry.index, worker_id: holder.worker_id().to_owned() };
-                // There is room for one of each image; a caller that is gone needs none.
-                let _ = entry.events.try_send(event);
-            }
+            entry.waiters.iter().for_each(|waiter| waiter.tell_start(holder));
         }
         true
     }
 
-    /// Gives the answer to whoever waits. `false` when nobody does: a second answer, or the caller
-    /// is gone.
-    pub fn finish(&self, task_id: &str, mut result: ImageResult) -> bool {
+    /// Gives the answer to all who wait. `false` when nobody does: a second answer, or the callers are gone.
+    pub fn finish(&self, task_id: &str, result: ImageResult) -> bool {
         let Some(entry) = self.lock().remove(task_id) else { return false };
-        result.index = entry.index;
-        self.latencies.add(self.complete(&entry));
-        entry.events.try_send(Event::Finished(Box::new(result))).is_ok()
+        self.complete(&entry);
+        let mut given = false;
+        let mut give = |waiter: Waiter, result: ImageResult| {
+            self.latencies.add(waiter.since.elapsed());
+            let result = Box::new(ImageResult { index: waiter.index, ..result });
+            given |= waiter.events.try_send(Event::Finished(result)).is_ok();
+        };
+        let mut waiters = entry.waiters;
+        let last = waiters.pop();
+        waiters.into_iter().for_each(|waiter| give(waiter, result.clone()));
+        if let Some(last) = last {
+            give(last, result);
+        }
+        given
     }
 
-    /// Nobody waits for it any more: a worker that has started on it is told so. Gives whether one had, or `None`
-    /// when it was answered already.
-    pub fn forget(&self, task_id: &str) -> Option<bool> {
-        let entry = self.lock().remove(task_id)?;
-        self.complete(&entry);
-        if let Some(holder) = &entry.holder {
-            holder.cancel(task_id);
+    /// One who waited does not any more. When it was the last, a worker that has started is told so. `None` when the
+    /// answer was given already.
+    pub fn forget(&self, seat: &Seat) -> Option<Left> {
+        let mut state = self.lock();
+        let (was_started, gone) = state.leave(seat)?;
+        drop(state);
+        let was_last = gone.is_some();
+        if let Some(entry) = gone {
+            self.complete(&entry);
+            if let Some(holder) = &entry.holder {
+                holder.cancel(&seat.task_id);
+            }
         }
-        Some(entry.holder.is_some())
+        Some(Left { was_started, was_last })
     }
 
     /// The same, but only if no worker has started on it.
-    pub fn forget_unstarted(&self, task_id: &str) -> bool {
-        let mut entries = self.lock();
-        if entries.get(task_id).is_none_or(|entry| entry.holder.is_some()) {
-            return false;
+    pub fn forget_unstarted(&self, seat: &Seat) -> Option<Left> {
+        let mut state = self.lock();
+        if state.tasks.get(&seat.task_id)?.holder.is_some() {
+            return None;
         }
-        let entry = entries.remove(task_id);
-        drop(entries);
-        if let Some(entry) = entry {
-            self.complete(&entry);
+        let (was_started, gone) = state.leave(seat)?;
+        drop(state);
+        if let Some(entry) = &gone {
+            self.complete(entry);
         }
-        true
+        Some(Left { was_started, was_last: gone.is_some() })
     }
 
-    /// Counts it, and gives how long it was here. One that was given up after the target is as late as one that was answered.
-    fn complete(&self, entry: &Entry) -> Duration {
+    /// Counts a task that is done. One that was given up after the target is as late as one that was answered.
+    fn complete(&self, entry: &Entry) {
         let latency = entry.since.elapsed();
         self.backlog.left(entry.priority, Started::from(entry.holder.is_some()), entry.since);
         self.completed_total.fetch_add(1, Ordering::Relaxed);
         if micros(latency) > self.latency_target.load(Ordering::Relaxed) {
             self.late_total.fetch_add(1, Ordering::Relaxed);
         }
-        latency
     }
 
     /// Answers since the start by how long they took: buckets that are not empty.
@@ -229,4 +247,42 @@ impl Pending {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn full(waiting: usize, limit: usize) -> Error {
+    Error::new(
+        Kind::QueueFull,
+        format!("{waiting} images wait already, the limit is {limit}; try again later"),
+    )
+    .with_metadata("limit", limit)
+    .with_retry_after(Duration::from_secs(1))
+}
+
+/// Tasks between their registration and the queue. Until `sent` nobody else joins them: their caller may go away before
+/// they are in the queue.
+#[must_use]
+pub struct Queueing<'a> {
+    pending: &'a Pending,
+    task_ids: Vec<String>,
+    done: CancellationToken,
+}
+
+impl Queueing<'_> {
+    /// They are in the queue.
+    pub fn sent(mut self) {
+        let task_ids = std::mem::take(&mut self.task_ids);
+        let mut state = self.pending.lock();
+        task_ids.iter().for_each(|task_id| state.sent(task_id));
+    }
+}
+
+impl Drop for Queueing<'_> {
+    fn drop(&mut self) {
+        if !self.task_ids.is_empty() {
+            let mut state = self.pending.lock();
+            self.task_ids.iter().for_each(|task_id| state.not_sent(task_id));
+        }
+        // Whoever waited to join looks again.
+        self.done.cancel();
+    }
 }

@@ -50,7 +50,7 @@ impl Services {
             Autoscaler::bind(autoscaler::Options::from_arguments(arguments).unwrap()).await.unwrap();
         let address = autoscaler.address();
         let report = format!("--autoscaler=http://{address}");
-        let arguments = ["--listen=127.0.0.1:0", "--internal-listen=127.0.0.1:0", &report];
+        let arguments = ["--listen=127.0.0.1:0", "--internal-listen=127.0.0.1:0", "--cache-bytes=0", &report];
         let gateway = Gateway::bind(gateway::Options::from_arguments(arguments).unwrap()).await.unwrap();
         let (public, internal) = (gateway.public_address(), gateway.internal_address());
         let shutdown = Shutdown::new();

@@ -28,22 +28,30 @@ pub struct System {
     pub internal: SocketAddr,
     pub shutdown: Shutdown,
     pub running: JoinHandle<Result<()>>,
+    counted: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    totals: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
 }
 
-/// A gateway with these flags beside free ports.
+/// A gateway with these flags beside free ports. Without a cache, unless the flags say how large: tests send one image
+/// again and again, and mean it to be classified each time.
 pub async fn start(flags: &[&str]) -> System {
-    let ports = ["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"];
-    // No load balancer has to notice a stop, unless the test is about that.
-    let no_delay = ["--drain-delay", "0s"];
-    let no_delay = if flags.contains(&no_delay[0]) { &[][..] } else { &no_delay };
-    let options = Options::from_arguments(ports.iter().chain(no_delay).chain(flags)).unwrap();
+    let mut arguments = vec!["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"];
+    // Nor does a load balancer have to notice a stop, unless the test is about that.
+    for default in [["--cache-bytes", "0"], ["--drain-delay", "0s"]] {
+        if !flags.contains(&default[0]) {
+            arguments.extend(default);
+        }
+    }
+    arguments.extend(flags);
+    let options = Options::from_arguments(arguments).unwrap();
     let grace = options.drain_delay + options.grace;
     let gateway = Gateway::bind(options).await.unwrap();
     let (public, internal) = (gateway.public_address(), gateway.internal_address());
+    let (counted, totals) = (Box::new(gateway.counted()), Box::new(gateway.totals()));
     let shutdown = Shutdown::new();
     let told = shutdown.clone();
     let running = tokio::spawn(async move { told.run(grace, gateway.run(&told)).await });
-    System { public, internal, shutdown, running }
+    System { public, internal, shutdown, running, counted, totals }
 }
 
 impl System {
@@ -56,14 +64,28 @@ impl System {
         Arc::new(BrokerQueue::new(&self.internal.to_string()).unwrap())
     }
 
+    /// How often that happened to an image.
+    pub fn counted(&self, what: &str) -> u64 {
+        (self.counted)().into_iter().find(|(label, _)| *label == what).expect("it is counted").1
+    }
+
+    /// Tasks that came into the queue, and those that left it.
+    pub fn gateway_totals(&self) -> (u64, u64) {
+        (self.totals)()
+    }
+
     pub async fn worker(&self) -> Worker {
+        self.worker_of("test", "1").await
+    }
+
+    pub async fn worker_of(&self, model: &str, model_version: &str) -> Worker {
         let (out, receiver) = mpsc::channel(64);
         let mut client = ReplyServiceClient::connect(format!("http://{}", self.internal)).await.unwrap();
         let hello = WorkerHello {
             worker_id: "w1".to_owned(),
             instance_id: "local-1".to_owned(),
-            model: "test".to_owned(),
-            model_version: "1".to_owned(),
+            model: model.to_owned(),
+            model_version: model_version.to_owned(),
         };
         out.send(ReplySessionRequest { event: Some(request::Event::Hello(hello)) }).await.unwrap();
         let answers = client.reply_session(ReceiverStream::new(receiver)).await.unwrap().into_inner();
@@ -134,6 +156,8 @@ pub fn labelled(custom_id: &str, attempt: u32) -> ImageResult {
         state: ImageState::Succeeded.into(),
         classifications: vec![Classification { class_id: 1, label, score: 0.75 }],
         execution: Some(ExecutionInfo {
+            model: "test".to_owned(),
+            model_version: "1".to_owned(),
             worker_id: "w1".to_owned(),
             attempt,
             queue_duration: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),

@@ -108,6 +108,9 @@ pub(crate) struct Options {
     /// The longest a request may take when its caller sets no deadline
     #[arg(long, env = "DUNLIN_REQUEST_TIMEOUT", default_value = "300s", value_parser = parse_duration, value_name = "DURATION")]
     request_timeout: Duration,
+    /// Memory for results of images seen before, in bytes: an equal image gets the same answer; 0: each image is classified
+    #[arg(long, env = "DUNLIN_CACHE_BYTES", default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    cache_bytes: usize,
     /// Don't classify the photographs that come with Dunlin
     #[arg(long)]
     no_samples: bool,
@@ -307,6 +310,7 @@ impl Options {
             .map_err(|error| Error::internal(error).context("set up the gateway"))?;
         // Jobs are kept there.
         options.store = data.map(store_url);
+        options.cache_bytes = self.cache_bytes;
         Ok(options)
     }
 

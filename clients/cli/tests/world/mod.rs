@@ -78,6 +78,8 @@ impl Up {
             .arg(data)
             .arg("--addresses-file")
             .arg(&file)
+            // Tests send one image again and again, and mean it to be classified each time; a flag says otherwise.
+            .env("DUNLIN_CACHE_BYTES", "0")
             .args(flags)
             .stdin(Stdio::null())
             .stdout(stdout)
