@@ -23,6 +23,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
+pub mod wire;
+
 pub struct System {
     pub public: SocketAddr,
     pub internal: SocketAddr,
