@@ -9,7 +9,7 @@ use platform::{
 };
 
 use crate::{
-    bench, classify, completions, decisions, explain, fleet, output::ColourOptions, simulate, status, up,
+    bench, classify, completions, decisions, explain, fleet, job, output::ColourOptions, simulate, status, up,
 };
 
 const EXAMPLES: &str = "\
@@ -17,6 +17,7 @@ Examples:
   dunlin                                    start everything on this machine ('up' may be left out)
   dunlin classify ~/Pictures/*.jpg          what the pictures show
   dunlin classify -o jsonl *.jpg | jq .     the same for programs
+  dunlin job submit --wait *.jpg            many pictures, whatever is restarted meanwhile
   dunlin status --watch                     the fleet, as it changes
   dunlin decisions --changed-only           why it changed
   dunlin explain                            the latest decision, and what would have changed it
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Up(Box<up::Options>),
     /// Classify pictures: files in, what they show out
     Classify(classify::Options),
+    /// Submit pictures to be classified later, and watch, fetch or cancel them
+    Job(job::Options),
     /// Show the fleet, the queue and the latest decision
     Status(status::Options),
     /// Show what the autoscaler decided and why
@@ -75,6 +78,7 @@ impl Check for Cli {
             Command::Worker(options) => options.check(problems),
             Command::Autoscaler(options) => options.check(problems),
             Command::Classify(options) => options.check(problems),
+            Command::Job(options) => options.check(problems),
             Command::Status(_) | Command::Explain(_) | Command::Completions(_) => {}
             Command::Fleet(options) => options.check(problems),
             Command::Decisions(options) => options.check(problems),

@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use crate::{
     connect::{ANSWER_BYTES_MAX, AutoscalerOptions, Service, connect},
     failure::{Failure, Outcome},
-    follow::follow,
+    follow::{Next, Server, follow},
     output::{ColourOptions, Format, Output, Style},
     record::{DecisionRecord, action_words, bound_words},
     times::{clock, rfc3339, seconds, short_field},
@@ -95,11 +95,11 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
         Ok(autoscaler(channel).watch_decisions(request).await?.into_inner())
     };
     let take = |message: proto::v1::WatchDecisionsResponse| {
-        let Some(decision) = message.decision else { return Ok(()) };
+        let Some(decision) = message.decision else { return Ok(Next::More) };
         last.set(decision.sequence);
-        print(&mut output, options.output, style, &decision)
+        print(&mut output, options.output, style, &decision).map(|()| Next::More)
     };
-    follow(address, open, take).await
+    follow(Server { service: Service::Autoscaler, address }, open, take).await
 }
 
 /// The last `limit` decisions, oldest first.

@@ -1,5 +1,4 @@
-//! Following a stream of the autoscaler for as long as the user looks: a lost connection is said
-//! once and opened again.
+//! Following a stream for as long as the user looks: a lost connection is said once and opened again.
 
 use std::io::{self, Write as _};
 
@@ -11,19 +10,35 @@ use crate::{
     failure::{Failure, INTERRUPTED, Outcome},
 };
 
-/// Opens the stream and hands over its messages until Ctrl-C. The first connection must work, so
+/// Whose stream it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Server<'a> {
+    pub(crate) service: Service,
+    pub(crate) address: &'a Address,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    More,
+    /// That was the last message.
+    Enough,
+}
+
+/// Opens the stream and hands over its messages until it was enough, or Ctrl-C. The first connection must work, so
 /// that a wrong address is said at once; a later one is tried again without end.
 pub(crate) async fn follow<T>(
-    address: &Address,
+    server: Server<'_>,
     mut open: impl AsyncFnMut(Channel) -> Result<Streaming<T>, Status>,
-    mut take: impl FnMut(T) -> Result<(), Failure>,
+    mut take: impl FnMut(T) -> Result<Next, Failure>,
 ) -> Outcome {
+    let Server { service, address } = server;
     let following = async {
         let mut backoff = Backoff::for_connections();
         let mut connected_before = false;
         let mut said = false;
         loop {
-            let channel = match connect(Service::Autoscaler, address).await {
+            let channel = match connect(service, address).await {
                 Ok(channel) => channel,
                 Err(failure) if !connected_before => return Err(failure),
                 Err(_) => {
@@ -39,7 +54,9 @@ pub(crate) async fn follow<T>(
                         Ok(Some(message)) => {
                             backoff.reset();
                             said = false;
-                            take(message)?;
+                            if take(message)? == Next::Enough {
+                                return Ok(0);
+                            }
                         }
                         Ok(None) => break Status::unavailable("it ended the stream"),
                         Err(status) => break status,
@@ -51,7 +68,7 @@ pub(crate) async fn follow<T>(
                 return Err(error.into());
             }
             if !std::mem::replace(&mut said, true) {
-                writeln!(io::stderr(), "lost the autoscaler ({}); trying again", error.message())?;
+                writeln!(io::stderr(), "lost the {service} ({}); trying again", error.message())?;
             }
             tokio::time::sleep(backoff.pause()).await;
         }
@@ -62,7 +79,7 @@ pub(crate) async fn follow<T>(
     }
 }
 
-/// Whether the same call may work once the autoscaler is there again. A connection that breaks in
+/// Whether the same call may work once the server is there again. A connection that breaks in
 /// the middle of a message is an internal or cancelled one to tonic.
 fn is_passing(kind: Kind) -> bool {
     kind.is_retryable() || matches!(kind, Kind::Internal | Kind::Cancelled | Kind::DeadlineExceeded)

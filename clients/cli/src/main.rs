@@ -20,6 +20,7 @@ mod failure;
 mod fleet;
 mod follow;
 mod instances;
+mod job;
 mod orders;
 mod output;
 mod record;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Outcome {
                 .map_err(failure::of_error),
             Command::Autoscaler(options) => failure::of_service(autoscaler::run(*options).await),
             Command::Classify(options) => classify::run(options, colours).await,
+            Command::Job(options) => job::run(options, colours).await,
             Command::Status(options) => status::run(options, colours).await,
             Command::Decisions(options) => decisions::run(options, colours).await,
             Command::Explain(options) => explain::run(options, colours).await,

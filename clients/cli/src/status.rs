@@ -10,7 +10,7 @@ use crate::{
     connect::{AutoscalerOptions, Service, connect},
     decisions::autoscaler,
     failure::{Failure, Outcome},
-    follow::follow,
+    follow::{Next, Server, follow},
     instances::{self, InstanceRecord},
     orders::{OverrideRecord, PauseRecord, override_words, pause_words},
     output::{ColourOptions, Format, Output, Style},
@@ -57,10 +57,10 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
         let open =
             async |channel| Ok(autoscaler(channel).watch_status(WatchStatusRequest {}).await?.into_inner());
         let take = |message: proto::v1::WatchStatusResponse| match message.status {
-            Some(status) => printer.print(&status, None),
-            None => Ok(()),
+            Some(status) => printer.print(&status, None).map(|()| Next::More),
+            None => Ok(Next::More),
         };
-        return follow(address, open, take).await;
+        return follow(Server { service: Service::Autoscaler, address }, open, take).await;
     }
     let channel = connect(Service::Autoscaler, address).await?;
     let mut client = autoscaler(channel);

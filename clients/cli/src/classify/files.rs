@@ -7,10 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use platform::options::exit;
 use proto::v1::{Image, image};
 use tokio::{io::AsyncReadExt as _, sync::mpsc};
 
 use super::row::{Row, Trouble};
+use crate::failure::Failure;
 
 /// What the pictures of one request may take together. The gateway decodes messages up to 32 MiB
 /// (`platform::serve::MESSAGE_BYTES_MAX`); a quarter is left for names and for a gateway that allows less.
@@ -24,7 +26,7 @@ const REQUEST_IMAGES_MAX: usize = 32;
 
 /// A picture to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Its place among the arguments.
     index: usize,
     path: PathBuf,
@@ -33,11 +35,11 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn is_stdin(path: &Path) -> bool {
+    pub(crate) fn is_stdin(path: &Path) -> bool {
         path.as_os_str() == "-"
     }
 
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         Self::is_stdin(&self.path) || self.path.is_file()
     }
 
@@ -47,7 +49,7 @@ impl Source {
 }
 
 /// The arguments as sources. One given twice keeps its name with a number after it.
-pub(super) fn sources(paths: &[PathBuf]) -> Vec<Source> {
+pub(crate) fn sources(paths: &[PathBuf]) -> Vec<Source> {
     let mut taken: HashSet<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     let mut seen = HashSet::new();
     let sources = paths.iter().enumerate().map(|(index, path)| {
@@ -63,18 +65,38 @@ pub(super) fn sources(paths: &[PathBuf]) -> Vec<Source> {
     sources.collect()
 }
 
+/// All of them, for one request. The first that can't be read ends it.
+pub(crate) async fn read_all(paths: &[PathBuf]) -> Result<Vec<Image>, Failure> {
+    let (mut images, mut bytes) = (Vec::with_capacity(paths.len()), 0);
+    for source in sources(paths) {
+        let refuse = |why: &str| {
+            Failure::new(exit::FAILED, format!("{}: {why}; nothing was submitted", source.name()))
+        };
+        let content = read(&source.path).await.map_err(|trouble| refuse(&trouble.message))?;
+        bytes += content.len();
+        if bytes > FILE_BYTES_MAX {
+            let limit = FILE_BYTES_MAX / (1024 * 1024);
+            return Err(refuse(&format!(
+                "with it the pictures have over {limit} MiB; use a list (--manifest)"
+            )));
+        }
+        images.push(Image { source: Some(image::Source::Content(content)), custom_id: source.custom_id });
+    }
+    Ok(images)
+}
+
 /// A picture in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) index: usize,
-    pub(super) name: String,
+pub(crate) struct Picture {
+    pub(crate) index: usize,
+    pub(crate) name: String,
     custom_id: String,
     content: Bytes,
 }
 
 impl Picture {
     /// Shares the bytes, does not copy them.
-    pub(super) fn to_image(&self) -> Image {
+    pub(crate) fn to_image(&self) -> Image {
         Image {
             source: Some(image::Source::Content(self.content.clone())),
             custom_id: self.custom_id.clone(),
@@ -83,19 +105,19 @@ impl Picture {
 }
 
 /// Reads one file after the other; what can't be read becomes a row at once.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     sources: VecDeque<Source>,
     packer: Packer,
     rows: mpsc::Sender<Row>,
 }
 
 impl Reader {
-    pub(super) fn new(sources: Vec<Source>, rows: mpsc::Sender<Row>) -> Self {
+    pub(crate) fn new(sources: Vec<Source>, rows: mpsc::Sender<Row>) -> Self {
         Self { sources: sources.into(), packer: Packer::default(), rows }
     }
 
     /// The pictures of the next request; `None` after the last.
-    pub(super) async fn next_request(&mut self) -> Option<Vec<Picture>> {
+    pub(crate) async fn next_request(&mut self) -> Option<Vec<Picture>> {
         while let Some(source) = self.sources.pop_front() {
             let content = match read(&source.path).await {
                 Ok(content) => content,

@@ -17,9 +17,9 @@ use crate::{
     stream::{Classifier, classifier, classify_stream},
 };
 
-mod files;
-mod printer;
-mod row;
+pub(crate) mod files;
+pub(crate) mod printer;
+pub(crate) mod row;
 
 use files::{Picture, Reader, Source};
 use printer::Printer;

@@ -20,7 +20,7 @@ use crate::{
 const CSV_HEADER: [&str; 10] =
     ["file", "state", "rank", "class_id", "label", "score", "reason", "message", "total_ms", "model"];
 
-pub(super) struct Printer {
+pub(crate) struct Printer {
     format: Format,
     style: Style,
     output: Output,
@@ -32,7 +32,7 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(format: Format, style: Style, total: usize) -> Self {
+    pub(crate) fn new(format: Format, style: Style, total: usize) -> Self {
         // Where lines and the bar would share a terminal, the lines are progress enough.
         let lines_on_terminal = matches!(format, Format::Jsonl | Format::Csv) && io::stdout().is_terminal();
         let target =
@@ -53,7 +53,7 @@ impl Printer {
         }
     }
 
-    pub(super) fn add(&mut self, row: Row) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, row: Row) -> Result<(), Failure> {
         self.counts.add(&row);
         self.bar.inc(1);
         match self.format {
@@ -70,7 +70,7 @@ impl Printer {
     }
 
     /// Prints what is left and tells the exit code of it all.
-    pub(super) fn finish(&mut self) -> Outcome {
+    pub(crate) fn finish(&mut self) -> Outcome {
         self.bar.finish_and_clear();
         self.rows.sort_by_key(|row| row.index);
         match self.format {

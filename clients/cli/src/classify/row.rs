@@ -10,45 +10,45 @@ use crate::failure::exit_code;
 
 /// What became of one picture.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Row {
+pub(crate) struct Row {
     #[serde(skip)]
-    pub(super) index: usize,
-    pub(super) file: String,
+    pub(crate) index: usize,
+    pub(crate) file: String,
     /// SUCCEEDED, FAILED, CANCELLED or EXPIRED.
-    pub(super) state: &'static str,
-    pub(super) classifications: Vec<Class>,
+    pub(crate) state: &'static str,
+    pub(crate) classifications: Vec<Class>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<Trouble>,
+    pub(crate) error: Option<Trouble>,
     /// From sending the request to this answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) total_ms: Option<f64>,
+    pub(crate) total_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) execution: Option<Execution>,
+    pub(crate) execution: Option<Execution>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Class {
-    pub(super) class_id: u32,
-    pub(super) label: String,
-    pub(super) score: f32,
+pub(crate) struct Class {
+    pub(crate) class_id: u32,
+    pub(crate) label: String,
+    pub(crate) score: f32,
 }
 
 /// Why a picture has no classes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// As in `google.rpc.ErrorInfo`, or ours for a file that was not sent.
-    pub(super) reason: &'static str,
-    pub(super) message: String,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<f64>,
     #[serde(skip)]
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     #[serde(skip)]
-    pub(super) exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 impl Trouble {
-    pub(super) fn of_file(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(reason: &'static str, message: impl Into<String>) -> Self {
         let exit_code = platform::options::exit::FAILED;
         Self { reason, message: message.into(), retry_after_ms: None, retry_after: None, exit_code }
     }
@@ -68,8 +68,8 @@ impl From<&Error> for Trouble {
 
 /// Where the time went and who did the work.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Execution {
-    pub(super) model: String,
+pub(crate) struct Execution {
+    pub(crate) model: String,
     worker_id: String,
     instance_id: String,
     attempt: u32,
@@ -80,7 +80,7 @@ pub(super) struct Execution {
 }
 
 impl Row {
-    pub(super) fn failed(index: usize, file: String, trouble: Trouble) -> Self {
+    pub(crate) fn failed(index: usize, file: String, trouble: Trouble) -> Self {
         Self {
             index,
             file,
@@ -92,7 +92,7 @@ impl Row {
         }
     }
 
-    pub(super) fn from_result(index: usize, file: String, result: ImageResult, total: Duration) -> Self {
+    pub(crate) fn from_result(index: usize, file: String, result: ImageResult, total: Duration) -> Self {
         let state = result.state();
         let error = result.error.map(|status| Trouble::from(&from_rpc_status(&status)));
         let error = match (state, error) {
@@ -109,6 +109,14 @@ impl Row {
             total_ms: Some(millis(total)),
             execution: result.execution.map(Execution::from),
         }
+    }
+}
+
+impl Row {
+    /// Of a job: how long it was on its way says little.
+    pub(crate) fn from_stored(result: ImageResult) -> Self {
+        let (index, file) = (result.index as usize, result.custom_id.clone());
+        Self { total_ms: None, ..Self::from_result(index, file, result, Duration::ZERO) }
     }
 }
 
