@@ -2,92 +2,31 @@
 //! the gateway was killed.
 #![allow(clippy::unwrap_used)]
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use proto::v1::{
-    CancelJobRequest, ClassifyOptions, CreateJobRequest, GetJobRequest, Image, ImageList, Job, JobState,
-    ListJobResultsRequest, ListJobsRequest, WatchJobRequest, WatchJobResponse, create_job_request::Input,
-    image::Source, job_service_client::JobServiceClient, watch_job_response::Event,
+    CancelJobRequest, ClassifyOptions, CreateJobRequest, GetJobRequest, Image, JobState,
+    ListJobResultsRequest, ListJobsRequest, WatchJobRequest, create_job_request::Input, image::Source,
+    job_service_client::JobServiceClient, watch_job_response::Event,
 };
-use support::{JPEG, System, image, labelled, start};
-use tokio_stream::StreamExt as _;
-use tonic::{Status, transport::Channel};
+use support::{
+    JPEG, image,
+    jobs::{
+        cancel, create, field, get, numbered, of_count, of_images, reason, results, sorted, start_in, states,
+        watch,
+    },
+    labelled, start,
+};
 use tonic_types::StatusExt as _;
 
 mod support;
-
-type Client = JobServiceClient<Channel>;
-
-async fn start_in(folder: &Path, flags: &[&str]) -> (System, Client) {
-    let store = format!("file://{}", folder.display());
-    let system = start(&[&["--store", &store], flags].concat()).await;
-    let client = JobServiceClient::connect(format!("http://{}", system.public)).await.unwrap();
-    (system, client.max_encoding_message_size(64 << 20))
-}
-
-fn of_images(images: Vec<Image>) -> CreateJobRequest {
-    CreateJobRequest { input: Some(Input::Images(ImageList { images })), ..CreateJobRequest::default() }
-}
-
-fn of_count(count: usize) -> CreateJobRequest {
-    of_images((0..count).map(|i| image(&format!("{i}.jpg"), JPEG)).collect())
-}
-
-async fn create(client: &mut Client, request: CreateJobRequest) -> Job {
-    client.create_job(request).await.unwrap().into_inner().job.unwrap()
-}
-
-async fn get(client: &mut Client, name: &str) -> Job {
-    client.get_job(GetJobRequest { name: name.to_owned() }).await.unwrap().into_inner().job.unwrap()
-}
-
-async fn cancel(client: &mut Client, name: &str) -> Job {
-    client.cancel_job(CancelJobRequest { name: name.to_owned() }).await.unwrap().into_inner().job.unwrap()
-}
-
-async fn watch(client: &mut Client, name: &str, after_sequence: u64) -> Vec<WatchJobResponse> {
-    let request = WatchJobRequest { name: name.to_owned(), after_sequence, include_progress: false };
-    let stream = client.watch_job(request).await.unwrap().into_inner();
-    stream.map(|event| event.unwrap()).collect().await
-}
-
-fn reason(status: &Status) -> String {
-    status.get_details_error_info().expect("every error has an ErrorInfo").reason
-}
-
-fn field(status: &Status) -> String {
-    status.get_details_bad_request().unwrap().field_violations[0].field.clone()
-}
-
-/// Index of each result, in the order they came; and that numbers only grow.
-fn results(events: &[WatchJobResponse]) -> Vec<u32> {
-    assert!(events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence), "{events:?}");
-    let index = |event: &WatchJobResponse| match &event.event {
-        Some(Event::Result(result)) => Some(result.index),
-        _ => None,
-    };
-    events.iter().filter_map(index).collect()
-}
-
-fn sorted(mut indices: Vec<u32>) -> Vec<u32> {
-    indices.sort_unstable();
-    indices
-}
-
-fn states(events: &[WatchJobResponse]) -> Vec<JobState> {
-    let state = |event: &WatchJobResponse| match &event.event {
-        Some(Event::Job(job)) => Some(job.state()),
-        _ => None,
-    };
-    events.iter().filter_map(state).collect()
-}
 
 #[tokio::test]
 async fn job_is_run_watched_and_its_results_are_a_file_of_lines() {
     let folder = tempfile::tempdir().unwrap();
     let (system, mut client) = start_in(folder.path(), &[]).await;
     let worker = system.working_worker().await;
-    let mut images: Vec<_> = (0..60).map(|i| image(&format!("{i}.jpg"), JPEG)).collect();
+    let mut images: Vec<_> = (0..60).map(numbered).collect();
     images[7] = image("seven", b"no image");
     let job = create(&mut client, of_images(images)).await;
     assert_eq!((job.state(), job.counts.unwrap().total), (JobState::Queued, 60));

@@ -37,7 +37,9 @@ async fn connect(place: &Place) -> Option<JobServiceClient<Channel>> {
 
 /// As a caller does whose server may go away: again under the same id until it has the job.
 async fn submit(place: Place, number: usize, submitted: Arc<AtomicUsize>) -> String {
-    let images = (0..IMAGES).map(|i| image(&format!("{number}-{i}.jpg"), JPEG)).collect();
+    // No two are equal, so each is classified.
+    let named = (0..IMAGES).map(|i| format!("{number}-{i}.jpg"));
+    let images = named.map(|name| image(&name, &[JPEG, name.as_bytes()].concat())).collect();
     let request = CreateJobRequest {
         input: Some(Input::Images(ImageList { images })),
         request_id: format!("job {number}"),
@@ -164,7 +166,7 @@ async fn command_submits_waits_lists_and_prints_results() {
     let up = Up::stub(&["--policy", "fixed", "--instances", "1", "--model", "stub:0"]);
     let pictures = tempfile::tempdir().unwrap();
     for name in ["cat.jpg", "dog.jpg"] {
-        std::fs::write(pictures.path().join(name), JPEG).unwrap();
+        std::fs::write(pictures.path().join(name), [JPEG, name.as_bytes()].concat()).unwrap();
     }
     std::fs::write(pictures.path().join("text.jpg"), "no image").unwrap();
     let run = |arguments: &[&str]| {

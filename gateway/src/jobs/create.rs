@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use platform::{Error, Kind, Result, error::ResultExt as _};
+use prost::Message as _;
 use prost_types::Timestamp;
 use proto::{
     internal::v1::JobRecord,
@@ -31,9 +32,16 @@ const LABEL_VALUE_BYTES_MAX: usize = 256;
 impl Jobs {
     /// Creates it, also when the caller goes away in the middle: its repeat finds the job.
     pub async fn create(self: &Arc<Self>, request: CreateJobRequest, caller: String) -> Result<Job> {
+        let kib = u32::try_from(request.encoded_len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let arriving = Arc::clone(&self.arriving).try_acquire_many_owned(kib).map_err(|_| {
+            let sentence = "too many jobs are being submitted at this moment; try again";
+            Error::new(Kind::QueueFull, sentence).with_retry_after(Duration::from_secs(1))
+        })?;
         let jobs = Arc::clone(self);
-        let creating =
-            async move { tokio::time::timeout(CREATION_MAX, jobs.create_within(request, caller)).await };
+        let creating = async move {
+            let _until_it_ends = arriving;
+            tokio::time::timeout(CREATION_MAX, jobs.create_within(request, caller)).await
+        };
         let created =
             tokio::spawn(creating).await.map_err(|error| Error::internal(error).context("create job"))?;
         created.unwrap_or_else(|_| {
@@ -42,11 +50,11 @@ impl Jobs {
     }
 
     async fn create_within(&self, request: CreateJobRequest, caller: String) -> Result<Job> {
-        let _one_of_few = self.creating.acquire().await.map_err(Error::internal)?;
         let options = request.options.clone().unwrap_or_default();
         let checked = intake::check_options(Some(options.clone()), &self.core.models)?;
         check_labels(&request.labels)?;
         self.buckets.check_output(&request.output_prefix)?;
+        let webhook = self.webhooks.check(request.webhook.as_ref()).await?;
         let asked = Asked::of(&request, &caller)?;
         let _turn = match &asked {
             Some(asked) => Some(self.requests.take(&asked.key).await),
@@ -58,6 +66,7 @@ impl Jobs {
         {
             return Ok(self.fresh(&id, &earlier));
         }
+        let _one_of_few = self.creating.acquire().await.map_err(Error::internal)?;
         let lasting = checked
             .max_queue_duration
             .map_or(self.options.timeout, |longest| longest.min(self.options.timeout));
@@ -73,6 +82,7 @@ impl Jobs {
                     deadline: Some(Timestamp::from(SystemTime::now() + lasting)),
                     job: Some(job),
                     output_prefix: request.output_prefix,
+                    webhook,
                     request_key: asked.as_ref().map_or_else(String::new, |asked| asked.key.clone()),
                     ..JobRecord::default()
                 };

@@ -50,6 +50,11 @@ impl Jobs {
         let job = match self.records.get(&id).await {
             Ok(record) => Ok(Some(self.fresh(&id, &record))),
             Err(error) if error.kind() == Kind::JobNotFound => Ok(None),
+            // One that can't be read must not hide the others.
+            Err(error) if error.kind() == Kind::Internal => {
+                tracing::error!(%error, job.id = %id, "list jobs");
+                Ok(None)
+            }
             Err(error) => Err(error),
         };
         (key, job)

@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::core::Core;
 
 mod bucket;
+mod claim;
 mod create;
 mod files;
 mod finish;
@@ -35,6 +36,7 @@ mod log;
 mod manifest;
 mod options;
 mod picture;
+mod queue;
 mod records;
 mod request;
 mod runner;
@@ -43,6 +45,7 @@ mod service;
 mod sweep;
 mod todo;
 mod watch_job;
+mod webhook;
 mod window;
 
 pub use options::JobOptions;
@@ -53,6 +56,7 @@ use files::Folders;
 use keys::JobId;
 use log::Log;
 use records::Records;
+use webhook::Webhooks;
 use window::Window;
 
 /// Times that depend on how far away the store is and whether others use it.
@@ -85,6 +89,7 @@ pub struct Jobs {
     options: JobOptions,
     folders: Folders,
     buckets: Buckets,
+    webhooks: Webhooks,
     gateway_id: String,
     pace: Pace,
     window: Window,
@@ -94,7 +99,9 @@ pub struct Jobs {
     cancelled: Mutex<Vec<JobId>>,
     /// There is something to look for in the marks.
     wake: Notify,
-    /// Jobs that are being created: each holds a message of 32 MiB.
+    /// Requests to create a job that are in memory, in KiB.
+    arriving: Arc<Semaphore>,
+    /// Jobs that are being written: each holds a bundle beside its request.
     creating: Semaphore,
     requests: request::Turns,
     /// Results are put in order one job at a time: they are all in memory then.
@@ -120,7 +127,9 @@ struct Told {
 impl Jobs {
     /// `None` without a store: where the queue is in memory too, nothing would survive.
     pub async fn open(core: &Arc<Core>) -> Result<Option<Arc<Self>>> {
-        /// Four messages of 32 MiB and their bundles.
+        /// Eight of the largest messages.
+        const ARRIVING_KIB_MAX: usize = 256 * 1024;
+        /// As many as a disk syncs at once without one holding up the other.
         const CREATING_MAX: usize = 4;
         let Some(store) = core.places.store.clone() else { return Ok(None) };
         let options = core.options.jobs.clone();
@@ -128,12 +137,14 @@ impl Jobs {
             records: Records { store: Arc::clone(&store) },
             folders: Folders::open(&options.folders)?,
             buckets: Buckets::open(&options.output_buckets).await?,
+            webhooks: Webhooks::open(&options)?,
             gateway_id: platform::id::new(),
             pace: if core.is_broker { Pace::ALONE } else { Pace::AMONG_OTHERS },
             window: Window::new(options.window),
             live: Mutex::default(),
             cancelled: Mutex::default(),
             wake: Notify::new(),
+            arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX)),
             creating: Semaphore::new(CREATING_MAX),
             requests: request::Turns::default(),
             finishing: Semaphore::new(1),

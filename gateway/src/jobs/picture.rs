@@ -47,7 +47,7 @@ fn follows(one: &JobImage, next: &JobImage) -> bool {
     }
 }
 
-/// Images that lie one behind the other, in one read.
+/// Images that lie one behind the other, in one read; or, where workers reach the store, where they are.
 async fn read_run(
     jobs: &Jobs,
     id: &JobId,
@@ -56,6 +56,11 @@ async fn read_run(
 ) -> Result<()> {
     let parts: Vec<_> = run.iter().filter_map(part).collect();
     let (Some((bundle, first)), Some((_, last))) = (parts.first(), parts.last()) else { return Ok(()) };
+    if !jobs.core.is_broker {
+        let stored = |(bundle, part)| Ok(Picture::Stored { key: id.bundle(bundle), part: Some(part) });
+        pictures.extend(parts.into_iter().map(stored));
+        return Ok(());
+    }
     let read = jobs.store.get_range(&id.bundle(*bundle), first.start..last.end).await;
     let content = match passing(read.context("read a job's images"))? {
         Ok(content) => content,

@@ -14,14 +14,14 @@ use super::{
     keys::JobId,
     line,
     log::{FIRST, Writer},
-    picture, records,
+    records,
     scan::Guard,
     todo::{Todo, is_answered},
     window::Room,
 };
 use crate::{
     admission::Patience,
-    group::{Accepted, Group, Terms, failed},
+    group::{Group, Terms, failed},
     intake::Checked,
     pending::Event,
 };
@@ -41,33 +41,39 @@ pub enum Ended {
 }
 
 pub struct Run {
-    jobs: Arc<Jobs>,
-    id: JobId,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) id: JobId,
     live: Arc<Live>,
-    options: Checked,
+    pub(super) options: Checked,
     deadline: Instant,
     answered: Vec<bool>,
     left: usize,
     pub counts: ResultCounts,
     pub writer: Writer,
-    group: Group,
-    todo: Todo,
+    pub(super) group: Group,
+    pub(super) todo: Todo,
     /// The next to queue.
-    batch: Vec<JobImage>,
-    in_flight: HashMap<u32, InFlight>,
+    pub(super) batch: Vec<JobImage>,
+    pub(super) in_flight: HashMap<u32, InFlight>,
     mode: Mode,
     extend_at: Instant,
     /// Nothing is queued before: the queue was full.
-    queue_at: Instant,
-    backoff: Backoff,
+    pub(super) queue_at: Instant,
+    pub(super) backoff: Backoff,
     /// An image that the queue refuses must not take others with it.
-    one_by_one: bool,
+    pub(super) one_by_one: bool,
 }
 
-struct InFlight {
+pub struct InFlight {
     custom_id: String,
     is_started: bool,
     _room: Room,
+}
+
+impl InFlight {
+    pub fn new(custom_id: String, room: Room) -> Self {
+        Self { custom_id, is_started: false, _room: room }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +181,10 @@ impl Run {
                 if self.answer_refused() {
                     continue;
                 }
+                if self.batch.is_empty() && self.in_flight.is_empty() {
+                    self.answer_missing();
+                    continue;
+                }
             }
             let sizes: Vec<u64> = self.batch.iter().map(|image| image.size).collect();
             let is_wanted = !sizes.is_empty() && self.in_flight.len() + sizes.len() <= IN_FLIGHT_MAX;
@@ -239,6 +249,15 @@ impl Run {
         true
     }
 
+    /// The index ends before the job does, which only a damaged store can bring about.
+    fn answer_missing(&mut self) {
+        let missing = (0_u32..).zip(&self.answered).filter(|(_, answered)| !**answered);
+        for index in missing.map(|(index, _)| index).collect::<Vec<_>>() {
+            let error = Error::internal("it is missing in the job's index");
+            self.answer(failed(index, index.to_string(), &error));
+        }
+    }
+
     fn arrived(&mut self, event: Option<Event>) -> Result<()> {
         match event {
             Some(Event::Started { index, worker_id }) => {
@@ -255,6 +274,7 @@ impl Run {
                 Ok(())
             }
             Some(Event::Finished(result)) => {
+                // Its room with it.
                 self.in_flight.remove(&result.index);
                 self.answer(*result);
                 Ok(())
@@ -264,7 +284,7 @@ impl Run {
     }
 
     /// Exactly one result for each image: a second is not one.
-    fn answer(&mut self, result: ImageResult) {
+    pub(super) fn answer(&mut self, result: ImageResult) {
         if is_answered(&self.answered, result.index) {
             return;
         }
@@ -274,60 +294,6 @@ impl Run {
         self.left -= 1;
         count(&mut self.counts, result.state());
         self.writer.push(Told::Result(result));
-    }
-
-    /// Queues as many of the batch as there is room for.
-    async fn queue(&mut self, mut rooms: Vec<Room>) -> Result<()> {
-        if self.one_by_one {
-            rooms.truncate(1);
-        }
-        let rest = self.batch.split_off(rooms.len().min(self.batch.len()));
-        let images = std::mem::replace(&mut self.batch, rest);
-        let pictures = match picture::read(&self.jobs, &self.id, &images).await {
-            Ok(pictures) => pictures,
-            Err(error) => {
-                self.later(images, &error);
-                return Ok(());
-            }
-        };
-        let (mut accepted, mut queued) = (Vec::new(), Vec::new());
-        for ((image, picture), room) in images.into_iter().zip(pictures).zip(rooms) {
-            match picture {
-                Ok(content) => {
-                    let custom_id = image.custom_id.clone();
-                    accepted.push(Accepted { index: image.index, custom_id, content });
-                    queued.push((image, room));
-                }
-                Err(error) => self.answer(failed(image.index, image.custom_id, &error)),
-            }
-        }
-        match self.group.submit(accepted, &self.options).await {
-            Ok(()) => {
-                self.backoff.reset();
-                for (image, room) in queued {
-                    let in_flight = InFlight { custom_id: image.custom_id, is_started: false, _room: room };
-                    self.in_flight.insert(image.index, in_flight);
-                }
-            }
-            Err(error) if error.kind().is_retryable() || queued.len() > 1 => {
-                self.one_by_one |= !error.kind().is_retryable();
-                self.later(queued.into_iter().map(|(image, _)| image).collect(), &error);
-            }
-            Err(error) => {
-                for (image, _) in queued {
-                    self.answer(failed(image.index, image.custom_id, &error));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// They are tried again in a while.
-    fn later(&mut self, images: Vec<JobImage>, error: &Error) {
-        tracing::debug!(%error, job.id = %self.id, "queue a job's images");
-        self.queue_at = Instant::now() + self.backoff.pause();
-        self.todo.put_back(std::mem::take(&mut self.batch));
-        self.todo.put_back(images);
     }
 
     /// Withdraws what no worker has taken up, and answers for what was not queued. What runs is waited for.

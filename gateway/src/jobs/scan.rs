@@ -3,31 +3,36 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use platform::{Error, Kind, Result, error::ResultExt as _};
-use prost_types::Timestamp;
-use proto::{
-    internal::v1::{JobClaim, JobRecord},
-    v1::{JobState, ResultCounts},
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::Instant,
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Jobs, Live,
+    Jobs, Live, claim,
     keys::{JobId, OPEN},
     records,
     runner::{self, Ended},
-    sweep,
+    sweep, webhook,
 };
 
 /// Jobs that run at once: small ones pass a large one, and each takes a write in a tenth of a second.
 const RUNNING_MAX: usize = 16;
 
+/// Webhooks that are called at once: a receiver that hangs holds one up for 15 s.
+const CALLS_MAX: usize = 16;
+
 /// A job that failed for a fault of ours or the store's is taken up again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+
+type Done = (JobId, Result<Ended>);
+type Work = JoinSet<Done>;
 
 /// Present in `live` for as long as it lives.
 pub struct Guard {
@@ -58,6 +63,8 @@ enum Known {
     /// Its turn has not come.
     Queued,
     Here,
+    /// It has ended, and somebody wants to hear of it.
+    ToCall,
     /// Nothing to do before.
     Until(Instant),
 }
@@ -73,25 +80,33 @@ impl Jobs {
 
     async fn scan(self: &Arc<Self>) -> Result<()> {
         let mut known = BTreeMap::new();
-        let mut running: JoinSet<(JobId, Result<Ended>)> = JoinSet::new();
+        let (mut running, mut calls) = (Work::new(), Work::new());
         loop {
             if let Err(error) = self.look(&mut known).await {
                 tracing::warn!(%error, "look for jobs");
             }
             self.start(&mut known, &mut running);
+            self.start_calls(&mut known, &mut calls);
             tokio::select! {
                 () = self.core.stop.cancelled() => {
                     while running.join_next().await.is_some() {}
+                    // A call that is broken off is made again.
+                    calls.shutdown().await;
                     std::future::pending::<()>().await;
                 }
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(self.pace.scan) => {}
-                Some(ended) = running.join_next() => {
-                    let (id, ended) = ended.map_err(|error| Error::internal(error).context("run a job"))?;
-                    known.insert(id.clone(), Known::Until(self.next_look(&id, ended)));
-                }
+                Some(ended) = running.join_next() => self.note(&mut known, ended)?,
+                Some(ended) = calls.join_next() => self.note(&mut known, ended)?,
             }
         }
+    }
+
+    fn note(&self, known: &mut BTreeMap<JobId, Known>, ended: Result<Done, JoinError>) -> Result<()> {
+        let (id, ended) = ended.map_err(|error| Error::internal(error).context("run a job"))?;
+        let next = Known::Until(self.next_look(&id, ended));
+        known.insert(id, next);
+        Ok(())
     }
 
     /// When to look at it again.
@@ -128,13 +143,19 @@ impl Jobs {
             .filter(|id| match known.get(id) {
                 None => true,
                 Some(Known::Until(until)) => *until <= now,
-                Some(Known::Queued | Known::Here) => false,
+                Some(Known::Queued | Known::Here | Known::ToCall) => false,
             })
             .collect();
         unknown.sort_unstable();
         for id in unknown {
-            if let Some(what) = self.classify(&id).await? {
-                known.insert(id, what);
+            match self.classify(&id).await {
+                Ok(Some(what)) => drop(known.insert(id, what)),
+                Ok(None) => drop(known.remove(&id)),
+                // The others have their turn all the same.
+                Err(error) => {
+                    tracing::error!(%error, job.id = %id, "look at a job");
+                    known.insert(id, Known::Until(now + AGAIN));
+                }
             }
         }
         Ok(())
@@ -154,21 +175,19 @@ impl Jobs {
             record => record?,
         };
         if records::has_ended(&record) {
-            self.store.delete(&id.mark()).await?;
-            return Ok(None);
+            let Some(due) = webhook::due(&record) else {
+                self.store.delete(&id.mark()).await?;
+                return Ok(None);
+            };
+            let due = if self.is_ours(&record) { due } else { due.max(claim::left(&record)) };
+            return Ok(Some(if due.is_zero() { Known::ToCall } else { Known::Until(Instant::now() + due) }));
         }
-        let claimed = record.claim.as_ref().filter(|_| !self.is_ours(&record));
-        let left =
-            claimed.and_then(|claim| claim.until.as_ref()).map_or(Duration::ZERO, platform::time::until);
+        let left = if self.is_ours(&record) { Duration::ZERO } else { claim::left(&record) };
         Ok(Some(if left.is_zero() { Known::Queued } else { Known::Until(Instant::now() + left) }))
     }
 
     /// Starts what there is room for, oldest first. One that was cancelled needs none.
-    fn start(
-        self: &Arc<Self>,
-        known: &mut BTreeMap<JobId, Known>,
-        running: &mut JoinSet<(JobId, Result<Ended>)>,
-    ) {
+    fn start(self: &Arc<Self>, known: &mut BTreeMap<JobId, Known>, running: &mut Work) {
         if self.core.stop.is_cancelled() {
             return;
         }
@@ -189,62 +208,15 @@ impl Jobs {
         }
     }
 
-    pub(super) fn is_ours(&self, record: &JobRecord) -> bool {
-        record.claim.as_ref().is_some_and(|claim| claim.gateway_id == self.gateway_id)
-    }
-
-    fn new_claim(&self) -> JobClaim {
-        JobClaim {
-            gateway_id: self.gateway_id.clone(),
-            until: Some(platform::time::in_future(self.pace.claim)),
+    fn start_calls(self: &Arc<Self>, known: &mut BTreeMap<JobId, Known>, calls: &mut Work) {
+        let free = CALLS_MAX.saturating_sub(calls.len());
+        for (id, what) in known.iter_mut().filter(|(_, what)| **what == Known::ToCall).take(free) {
+            *what = Known::Here;
+            let (jobs, id) = (Arc::clone(self), id.clone());
+            calls.spawn(async move {
+                let ended = webhook::deliver(&jobs, &id).await;
+                (id, ended)
+            });
         }
-    }
-
-    /// Takes the job for this gateway. `None` when another has it or nothing is left to do.
-    pub(super) async fn claim(&self, id: &JobId) -> Result<Option<JobRecord>> {
-        let (now, mut taken) = (SystemTime::now(), false);
-        let record = self.records.update(id, |record| {
-            let until = record.claim.as_ref().and_then(|claim| claim.until.as_ref());
-            let is_free =
-                self.is_ours(record) || until.is_none_or(|until| platform::time::until(until).is_zero());
-            taken = is_free && !records::has_ended(record);
-            if taken {
-                record.claim = Some(self.new_claim());
-                let job = record.job.get_or_insert_default();
-                job.set_state(JobState::Running);
-                job.start_time.get_or_insert(Timestamp::from(now));
-            }
-            taken
-        });
-        let record = record.await?;
-        Ok(taken.then_some(record))
-    }
-
-    /// `VersionMismatch` when another gateway has it.
-    pub(super) async fn extend(&self, id: &JobId, counts: ResultCounts) -> Result<JobRecord> {
-        let mut is_ours = true;
-        let record = self.records.update(id, |record| {
-            is_ours = self.is_ours(record);
-            if is_ours {
-                record.claim = Some(self.new_claim());
-                record.job.get_or_insert_default().counts = Some(counts);
-            }
-            is_ours
-        });
-        let record = record.await?;
-        if is_ours { Ok(record) } else { Err(Error::new(Kind::VersionMismatch, "the job is no longer ours")) }
-    }
-
-    /// Lets another gateway go on at once.
-    pub(super) async fn give_up(&self, id: &JobId, counts: ResultCounts) -> Result<()> {
-        let released = self.records.update(id, |record| {
-            let is_ours = self.is_ours(record);
-            if is_ours {
-                record.claim = None;
-                record.job.get_or_insert_default().counts = Some(counts);
-            }
-            is_ours
-        });
-        released.await.map(drop)
     }
 }

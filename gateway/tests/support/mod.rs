@@ -1,6 +1,8 @@
 //! A real gateway on free ports, and a worker that does what a test tells it to.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod jobs;
+
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use gateway::{Gateway, Options};
