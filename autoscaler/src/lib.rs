@@ -153,7 +153,9 @@ impl Autoscaler {
             price_per_hour_usd: options.price_per_hour,
             stop: server.stop.clone(),
         }));
+        let guard = options.access.guard().await?;
         let (router, health) = Grpc::new()
+            .guarded(&guard)
             .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared), Desk::default())))
             .with(ControlServiceServer::new(ControlApi(Arc::clone(&shared))))
             .with(ExternalScalerServer::new(KedaApi(Arc::clone(&shared))))

@@ -3,7 +3,10 @@
 use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
 
 use clap::Parser;
-use platform::options::{Check, Problems, Profile, parse_duration};
+use platform::{
+    auth::AccessOptions,
+    options::{Check, Problems, Profile, parse_duration},
+};
 
 use crate::{
     decide::{Backlog, Fixed, Floor, Latency, Policy, Rule, Step},
@@ -104,9 +107,8 @@ pub struct Options {
     /// After the word to stop, how long workers may take to finish what they hold
     #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub grace: Duration,
-    /// Let anyone who can reach an address that is not loopback use it without a key
-    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
-    pub allow_anonymous: bool,
+    #[command(flatten)]
+    pub access: AccessOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -269,12 +271,7 @@ impl Check for Options {
             let known = if cfg!(feature = "aws") { "memory:, sqs://REGION/NAME" } else { "memory:" };
             problems.add("--queue", format_args!("{queue:?} is unknown; known: {known}"));
         }
-        if !self.listen.ip().is_loopback() && !self.allow_anonymous {
-            problems.add(
-                "--listen",
-                format_args!("{} can be reached from other machines, and there are no keys yet; listen on 127.0.0.1, or accept that with --allow-anonymous", self.listen),
-            );
-        }
+        self.access.check_listen("--listen", self.listen, problems);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::Stream;
-use platform::Result;
+use platform::{Result, auth::Caller};
 use proto::v1::{
     BidiClassifyRequest, BidiClassifyResponse, ImageProgress, ImageState,
     bidi_classify_request::Request as Asked, bidi_classify_response::Event as Answer,
@@ -24,8 +24,17 @@ const IN_FLIGHT_MAX: u32 = 64;
 /// Credit is told again when this much has come free.
 const CREDIT_STEP: u32 = IN_FLIGHT_MAX / 4;
 
+/// A stream that a caller has opened.
+pub struct Opened {
+    pub requests: Streaming<BidiClassifyRequest>,
+    pub deadline: Option<Instant>,
+    pub caller: Caller,
+}
+
 struct State {
     core: Arc<Core>,
+    /// Each image is taken from its key's rate.
+    caller: Caller,
     requests: Streaming<BidiClassifyRequest>,
     group: Group,
     options: Option<Checked>,
@@ -41,8 +50,7 @@ struct State {
 /// Without a deadline the stream is endless; an image's own limit is the server's.
 pub fn open(
     core: Arc<Core>,
-    requests: Streaming<BidiClassifyRequest>,
-    deadline: Option<Instant>,
+    Opened { requests, deadline, caller }: Opened,
 ) -> impl Stream<Item = Result<BidiClassifyResponse, Status>> + Send + use<> {
     let answer_by = deadline.unwrap_or_else(|| Instant::now() + FOR_EVER);
     let patience = Patience::Caller;
@@ -50,6 +58,7 @@ pub fn open(
     let state = State {
         group: Group::new(Arc::clone(&core), terms),
         core,
+        caller,
         requests,
         options: None,
         next_index: 0,
@@ -132,7 +141,14 @@ impl State {
                     let index = self.next_index;
                     self.next_index = self.next_index.wrapping_add(1);
                     self.credit = self.credit.saturating_sub(1);
-                    self.core.submit_next(&mut self.group, index, image, options).await;
+                    match self.caller.charge(1) {
+                        Ok(()) => self.core.submit_next(&mut self.group, index, image, options).await,
+                        Err(error) => {
+                            let unnamed = image.custom_id.is_empty();
+                            let custom_id = if unnamed { index.to_string() } else { image.custom_id };
+                            self.group.fail(index, custom_id, &error);
+                        }
+                    }
                 }
             }
             Some(Asked::CancelCustomId(custom_id)) => self.group.cancel(&custom_id),

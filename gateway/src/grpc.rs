@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
-use platform::{Error, Kind, serve::Deadline};
+use platform::{Error, Kind, auth::Caller, serve::Deadline};
 use proto::v1::{
     BatchClassifyRequest, BatchClassifyResponse, BidiClassifyRequest, BidiClassifyResponse, ClassifyRequest,
     ClassifyResponse, ClassifyStreamRequest, ClassifyStreamResponse, ImageResult, ImageState, ResultCounts,
@@ -36,6 +36,11 @@ fn deadline<T>(request: &Request<T>) -> Option<Instant> {
     request.extensions().get::<Deadline>().map(|deadline| deadline.0)
 }
 
+/// Takes the images from the rate of the caller's key.
+fn charge<T>(request: &Request<T>, images: usize) -> Result<(), Error> {
+    Caller::of(request.extensions()).charge(u64::try_from(images).unwrap_or(u64::MAX))
+}
+
 #[tonic::async_trait]
 impl ClassifierService for Classifier {
     async fn classify(
@@ -43,6 +48,7 @@ impl ClassifierService for Classifier {
         request: Request<ClassifyRequest>,
     ) -> Result<Response<ClassifyResponse>, Status> {
         let deadline = deadline(&request);
+        charge(&request, 1)?;
         let ClassifyRequest { image, options, request_id: _ } = request.into_inner();
         let image = image.ok_or_else(|| missing_image("image"))?;
         let result = self.core.classify_one(image, options, deadline, Patience::Caller).await?;
@@ -54,6 +60,7 @@ impl ClassifierService for Classifier {
         request: Request<BatchClassifyRequest>,
     ) -> Result<Response<BatchClassifyResponse>, Status> {
         let deadline = deadline(&request);
+        charge(&request, request.get_ref().images.len())?;
         let BatchClassifyRequest { images, options, request_id: _ } = request.into_inner();
         let many = core::Request { images, options, tell_start: false, deadline };
         let (mut group, names) = self.core.submit_many(many).await?;
@@ -75,6 +82,7 @@ impl ClassifierService for Classifier {
         request: Request<ClassifyStreamRequest>,
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
         let deadline = deadline(&request);
+        charge(&request, request.get_ref().images.len())?;
         let events = stream::open(Arc::clone(&self.core), request.into_inner(), deadline).await?;
         Ok(Response::new(Box::pin(events)))
     }
@@ -85,8 +93,9 @@ impl ClassifierService for Classifier {
         &self,
         request: Request<Streaming<BidiClassifyRequest>>,
     ) -> Result<Response<Self::BidiClassifyStream>, Status> {
-        let deadline = deadline(&request);
-        let events = bidi::open(Arc::clone(&self.core), request.into_inner(), deadline);
+        let (deadline, caller) = (deadline(&request), Caller::of(request.extensions()));
+        let opened = bidi::Opened { requests: request.into_inner(), deadline, caller };
+        let events = bidi::open(Arc::clone(&self.core), opened);
         Ok(Response::new(Box::pin(events)))
     }
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::middleware::from_fn_with_state;
 use platform::{
     Error, Kind, Result,
+    auth::Guard,
     error::ResultExt as _,
     options::Profile,
     program::ServiceOptions,
@@ -36,6 +37,7 @@ use crate::{
     replies::Replies,
 };
 
+mod access;
 mod admission;
 mod backlog;
 mod bidi;
@@ -88,6 +90,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
 pub struct Gateway {
     core: Arc<Core>,
     jobs: Option<Arc<Jobs>>,
+    guard: Guard,
     answers: Option<ReplyQueue>,
     public: TcpListener,
     internal: TcpListener,
@@ -105,6 +108,7 @@ impl Gateway {
         let autoscaler = options.autoscaler.clone().map(Endpoint::from_shared).transpose();
         let autoscaler = autoscaler
             .map_err(|error| Error::new(Kind::Config, "--autoscaler: not a URL").with_source(error))?;
+        let guard = options.access.guard().await?;
         let answers = answers_by_queue(&options).await?;
         let reply_to = match (&answers, &options.advertise) {
             (Some(queue), _) => queue.url().to_owned(),
@@ -133,7 +137,17 @@ impl Gateway {
             options,
         });
         let jobs = Jobs::open(&core).await?;
-        Ok(Self { core, jobs, answers, public, internal, autoscaler, public_address, internal_address })
+        Ok(Self {
+            core,
+            guard,
+            jobs,
+            answers,
+            public,
+            internal,
+            autoscaler,
+            public_address,
+            internal_address,
+        })
     }
 
     pub fn public_address(&self) -> SocketAddr {
@@ -187,15 +201,17 @@ impl Gateway {
         readiness: &Arc<Readiness>,
         closing: &Shutdown,
     ) -> Result<(axum::Router, Health)> {
-        let Self { core, jobs, .. } = self;
+        let Self { core, jobs, guard, .. } = self;
         let classifier = ClassifierServiceServer::new(Classifier::new(Arc::clone(core)))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let jobs =
             JobServiceServer::new(jobs::Service(jobs.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let (grpc, health) = Grpc::new().with(classifier).with(jobs).into_router(closing).await?;
+        let (grpc, health) =
+            Grpc::new().guarded(guard).with(classifier).with(jobs).into_router(closing).await?;
         // On the gRPC routes only: it refuses every other HTTP/1.1 request.
         let grpc = grpc.layer(GrpcWebLayer::new());
-        let all = http::router(Arc::clone(core), Arc::clone(readiness)).merge(grpc);
+        let http = guard.http(http::router(Arc::clone(core), Arc::clone(readiness)), access::need);
+        let all = http.merge(grpc);
         Ok((all.layer(from_fn_with_state(http::unread_bounds(core), http::unread::drain)), health))
     }
 

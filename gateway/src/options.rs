@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use platform::{
+    auth::AccessOptions,
     options::{Check, Problems, Profile, parse_duration},
     serve::IMAGE_BYTES_LIMIT,
 };
@@ -90,9 +91,8 @@ pub struct Options {
     /// After that, how long what is in flight may take to finish
     #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     pub grace: Duration,
-    /// Let anyone who can reach an address that is not loopback use it without a key
-    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
-    pub allow_anonymous: bool,
+    #[command(flatten)]
+    pub access: AccessOptions,
     #[command(flatten)]
     pub jobs: JobOptions,
 }
@@ -183,13 +183,13 @@ impl Check for Options {
         {
             problems.add("--autoscaler", format_args!("{url:?} is not http://HOST:PORT"));
         }
-        for (flag, address) in [("--listen", self.listen), ("--internal-listen", self.internal_listen)] {
-            if !address.ip().is_loopback() && !self.allow_anonymous {
-                problems.add(
-                    flag,
-                    format_args!("{address} can be reached from other machines, and there are no keys yet; listen on 127.0.0.1, or accept that with --allow-anonymous"),
-                );
-            }
+        self.access.check_listen("--listen", self.listen, problems);
+        if !self.internal_listen.ip().is_loopback() && !self.access.allow_anonymous {
+            let address = self.internal_listen;
+            problems.add(
+                "--internal-listen",
+                format_args!("{address} can be reached from other machines; listen on 127.0.0.1, or accept that with --allow-anonymous"),
+            );
         }
     }
 }

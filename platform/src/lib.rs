@@ -1,7 +1,9 @@
 //! What all services stand on. Knows nothing about decoding or classifying images.
 
+pub mod auth;
 #[cfg(feature = "aws")]
 pub mod aws;
+mod changes;
 pub mod error;
 #[cfg(feature = "contract")]
 pub mod faults;

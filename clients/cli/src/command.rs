@@ -9,7 +9,8 @@ use platform::{
 };
 
 use crate::{
-    bench, classify, completions, decisions, explain, fleet, job, output::ColourOptions, simulate, status, up,
+    bench, classify, completions, decisions, explain, fleet, job, key, output::ColourOptions, simulate,
+    status, up,
 };
 
 const EXAMPLES: &str = "\
@@ -22,6 +23,7 @@ Examples:
   dunlin decisions --changed-only           why it changed
   dunlin explain                            the latest decision, and what would have changed it
   dunlin fleet pause --in --for 30m         stop nothing for half an hour
+  dunlin key create --name ci --scope classify  a key for a caller, where callers need one
   dunlin bench --rate 50 --duration 30s     latency at 50 images a second
   dunlin simulate burst                     what a policy would do, and what others' would
 
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Bench(bench::Options),
     /// Try policies beforehand: what they cost and how fast they answer on simulated loads
     Simulate(Box<simulate::Options>),
+    /// Make, list and end the keys that callers bring
+    Key(key::Options),
     /// Run a gateway by itself
     Gateway(Box<ServiceOptions<gateway::Options>>),
     /// Run a worker by itself
@@ -81,6 +85,7 @@ impl Check for Cli {
             Command::Job(options) => options.check(problems),
             Command::Status(_) | Command::Explain(_) | Command::Completions(_) => {}
             Command::Fleet(options) => options.check(problems),
+            Command::Key(options) => options.check(problems),
             Command::Decisions(options) => options.check(problems),
             Command::Bench(options) => options.check(problems),
             Command::Simulate(options) => options.check(problems),

@@ -1,10 +1,20 @@
 //! The connection to a server of ours: one place for addresses, time limits and the sentence that
 //! says how to start what is not there.
 
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
-use platform::options::exit;
-use tonic::transport::{Channel, Endpoint, Uri};
+use platform::{auth::Secret, options::exit};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint, Uri},
+};
 
 use crate::failure::{Failure, causes};
 
@@ -17,6 +27,19 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// `http://host:port` of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address(Uri);
+
+impl Address {
+    /// Of a server in this process: unspecified addresses are reached at this machine.
+    pub(crate) fn of(address: SocketAddr) -> Result<Self, Failure> {
+        let ip = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let address = SocketAddr::new(ip, address.port()).to_string();
+        parse_address(&address).map_err(|error| Failure::new(exit::FAILED, error))
+    }
+}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,11 +76,31 @@ pub(crate) struct GatewayOptions {
         help_heading = "Server"
     )]
     pub(crate) server: Address,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
+}
+
+/// How a server lets us in.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct AccessOptions {
+    /// The key to bring, where one is asked for; better in the environment, which others on this machine can't read
+    #[arg(long, env = "DUNLIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = Secret::parse)]
+    pub(crate) key: Option<Secret>,
 }
 
 /// Whom to ask about the fleet.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AutoscalerOptions {
+    #[command(flatten)]
+    pub(crate) at: AutoscalerAddress,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
+}
+
+/// The autoscaler beside a gateway that has the key.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AutoscalerAddress {
     /// The autoscaler to ask
     #[arg(
         long,
@@ -95,9 +138,69 @@ impl fmt::Display for Service {
     }
 }
 
-/// Connects now, so that a server that is not there is said before anything is read or sent.
-pub(crate) async fn connect(service: Service, address: &Address) -> Result<Channel, Failure> {
-    endpoint(address).connect().await.map_err(|error| not_reachable(service, address, &error))
+/// A connection that brings the key to each call.
+pub(crate) type Connection = InterceptedService<Channel, Key>;
+
+/// Goes along with each call, if there is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Key(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Key {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl GatewayOptions {
+    pub(crate) fn target(&self) -> Server<'_> {
+        Server { service: Service::Gateway, address: &self.server, access: &self.access }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
+        self.target().connect().await
+    }
+}
+
+impl AutoscalerOptions {
+    pub(crate) fn target(&self) -> Server<'_> {
+        Server { service: Service::Autoscaler, address: &self.at.autoscaler, access: &self.access }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
+        self.target().connect().await
+    }
+}
+
+/// Whom to connect to, and with what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Server<'a> {
+    pub(crate) service: Service,
+    address: &'a Address,
+    access: &'a AccessOptions,
+}
+
+impl Server<'_> {
+    /// Connects now, so that a server that is not there is said before anything is read or sent.
+    pub(crate) async fn connect(self) -> Result<Connection, Failure> {
+        let Self { service, address, access } = self;
+        let connected = endpoint(address).connect().await;
+        let channel = connected.map_err(|error| not_reachable(service, address, &error))?;
+        Ok(InterceptedService::new(channel, access.key()))
+    }
+}
+
+impl AccessOptions {
+    fn key(&self) -> Key {
+        let key = self.key.as_ref().and_then(|key| format!("Bearer {}", key.reveal()).parse().ok());
+        Key(key.map(|mut key: MetadataValue<Ascii>| {
+            // Shown nowhere, and not kept in the table of headers that a connection compresses with.
+            key.set_sensitive(true);
+            key
+        }))
+    }
 }
 
 fn endpoint(address: &Address) -> Endpoint {
@@ -170,7 +273,8 @@ mod tests {
         let free = listener.local_addr().unwrap();
         drop(listener);
         let address = parse_address(&free.to_string()).unwrap();
-        let failure = connect(Service::Gateway, &address).await.unwrap_err();
+        let options = GatewayOptions { server: address, access: AccessOptions::default() };
+        let failure = options.connect().await.unwrap_err();
         assert_eq!(failure.exit_code, 69);
         assert!(failure.sentence.contains("connection refused"), "{}", failure.sentence);
         assert!(failure.sentence.contains("dunlin up"), "{}", failure.sentence);

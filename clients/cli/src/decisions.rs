@@ -7,12 +7,11 @@ use platform::{
 use proto::v1::{
     Decision, ListDecisionsRequest, WatchDecisionsRequest, autoscaler_service_client::AutoscalerServiceClient,
 };
-use tonic::transport::Channel;
 
 use crate::{
-    connect::{ANSWER_BYTES_MAX, AutoscalerOptions, Service, connect},
+    connect::{ANSWER_BYTES_MAX, AutoscalerOptions, Connection},
     failure::{Failure, Outcome},
-    follow::{Next, Server, follow},
+    follow::{Next, follow},
     output::{ColourOptions, Format, Output, Style},
     record::{DecisionRecord, action_words, bound_words},
     times::{clock, rfc3339, seconds, short_field},
@@ -63,13 +62,12 @@ impl Check for Options {
     }
 }
 
-pub(crate) fn autoscaler(channel: Channel) -> AutoscalerServiceClient<Channel> {
+pub(crate) fn autoscaler(channel: Connection) -> AutoscalerServiceClient<Connection> {
     AutoscalerServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
 pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
-    let address = &options.autoscaler.autoscaler;
-    let channel = connect(Service::Autoscaler, address).await?;
+    let channel = options.autoscaler.connect().await?;
     let past = list(channel, options.limit, options.changed_only).await?;
     let mut output = Output::new();
     let style = colours.on_stdout();
@@ -99,12 +97,12 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
         last.set(decision.sequence);
         print(&mut output, options.output, style, &decision).map(|()| Next::More)
     };
-    follow(Server { service: Service::Autoscaler, address }, open, take).await
+    follow(options.autoscaler.target(), open, take).await
 }
 
 /// The last `limit` decisions, oldest first.
 pub(crate) async fn list(
-    channel: Channel,
+    channel: Connection,
     limit: usize,
     changed_only: bool,
 ) -> Result<Vec<Decision>, Failure> {

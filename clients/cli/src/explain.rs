@@ -7,7 +7,7 @@ use proto::v1::{
 use serde::Serialize;
 
 use crate::{
-    connect::{AutoscalerOptions, Service, connect},
+    connect::AutoscalerOptions,
     decisions::{autoscaler, list},
     failure::{Failure, Outcome},
     output::{ColourOptions, Document, Output, new_table, number},
@@ -28,7 +28,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
-    let channel = connect(Service::Autoscaler, &options.autoscaler.autoscaler).await?;
+    let channel = options.autoscaler.connect().await?;
     let decision_id = match options.decision_id {
         Some(decision_id) => decision_id,
         // By its name from here on: the next one may come any moment.

@@ -3,19 +3,12 @@
 use std::io::{self, Write as _};
 
 use platform::{Error, Kind, retry::Backoff};
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use crate::{
-    connect::{Address, Service, connect},
+    connect::{Connection, Server},
     failure::{Failure, INTERRUPTED, Outcome},
 };
-
-/// Whose stream it is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Server<'a> {
-    pub(crate) service: Service,
-    pub(crate) address: &'a Address,
-}
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +22,16 @@ pub(crate) enum Next {
 /// that a wrong address is said at once; a later one is tried again without end.
 pub(crate) async fn follow<T>(
     server: Server<'_>,
-    mut open: impl AsyncFnMut(Channel) -> Result<Streaming<T>, Status>,
+    mut open: impl AsyncFnMut(Connection) -> Result<Streaming<T>, Status>,
     mut take: impl FnMut(T) -> Result<Next, Failure>,
 ) -> Outcome {
-    let Server { service, address } = server;
+    let service = server.service;
     let following = async {
         let mut backoff = Backoff::for_connections();
         let mut connected_before = false;
         let mut said = false;
         loop {
-            let channel = match connect(service, address).await {
+            let channel = match server.connect().await {
                 Ok(channel) => channel,
                 Err(failure) if !connected_before => return Err(failure),
                 Err(_) => {

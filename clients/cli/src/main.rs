@@ -21,6 +21,7 @@ mod fleet;
 mod follow;
 mod instances;
 mod job;
+mod key;
 mod orders;
 mod output;
 mod record;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     if let Command::Completions(options) = &cli.command {
         return completions::run(options);
+    }
+    if let Command::Key(options) = &cli.command {
+        return key::run(options);
     }
     if let Command::Simulate(options) = &cli.command {
         // All cores are its own, and nothing waits for a network.
@@ -69,6 +73,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Bench(options) => bench::run(options, colours).await,
             Command::Simulate(options) => simulate::run(&options, colours),
             Command::Completions(options) => completions::run(&options),
+            Command::Key(options) => key::run(&options),
         }
     });
     // A read of standard input can't be interrupted; don't wait for it.

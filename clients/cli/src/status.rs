@@ -7,10 +7,10 @@ use proto::v1::{GetStatusRequest, GetStatusResponse, Instance, ListInstancesRequ
 use serde::Serialize;
 
 use crate::{
-    connect::{AutoscalerOptions, Service, connect},
+    connect::AutoscalerOptions,
     decisions::autoscaler,
     failure::{Failure, Outcome},
-    follow::{Next, Server, follow},
+    follow::{Next, follow},
     instances::{self, InstanceRecord},
     orders::{OverrideRecord, PauseRecord, override_words, pause_words},
     output::{ColourOptions, Format, Output, Style},
@@ -43,7 +43,6 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
-    let address = &options.autoscaler.autoscaler;
     let mut printer = Printer {
         output: Output::new(),
         style: colours.on_stdout(),
@@ -60,9 +59,9 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
             Some(status) => printer.print(&status, None).map(|()| Next::More),
             None => Ok(Next::More),
         };
-        return follow(Server { service: Service::Autoscaler, address }, open, take).await;
+        return follow(options.autoscaler.target(), open, take).await;
     }
-    let channel = connect(Service::Autoscaler, address).await?;
+    let channel = options.autoscaler.connect().await?;
     let mut client = autoscaler(channel);
     let status = client.get_status(GetStatusRequest {}).await.map_err(Error::from)?.into_inner();
     let instances = client.list_instances(ListInstancesRequest {}).await.map_err(Error::from)?.into_inner();

@@ -9,13 +9,13 @@ use proto::v1::{
     classify_stream_response::Event,
 };
 use tokio::time::timeout;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Request, Status};
 
-use crate::connect::ANSWER_BYTES_MAX;
+use crate::connect::{ANSWER_BYTES_MAX, Connection};
 
-pub(crate) type Classifier = ClassifierServiceClient<Channel>;
+pub(crate) type Classifier = ClassifierServiceClient<Connection>;
 
-pub(crate) fn classifier(channel: Channel) -> Classifier {
+pub(crate) fn classifier(channel: Connection) -> Classifier {
     ClassifierServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

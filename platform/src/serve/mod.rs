@@ -13,7 +13,7 @@ use tonic::{body::Body, server::NamedService, service::Routes, transport::server
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
-use crate::{Error, Kind, Result, shutdown::Shutdown};
+use crate::{Error, Kind, Result, auth::Guard, shutdown::Shutdown};
 
 mod deadline;
 mod port;
@@ -70,6 +70,7 @@ pub fn address(listener: &TcpListener) -> Result<SocketAddr> {
 pub struct Grpc {
     routes: tonic::service::RoutesBuilder,
     names: Vec<&'static str>,
+    guard: Guard,
 }
 
 impl Default for Grpc {
@@ -80,7 +81,7 @@ impl Default for Grpc {
 
 impl Grpc {
     pub fn new() -> Self {
-        Self { routes: Routes::builder(), names: Vec::new() }
+        Self { routes: Routes::builder(), names: Vec::new(), guard: Guard::open() }
     }
 
     #[must_use]
@@ -93,6 +94,12 @@ impl Grpc {
         self.routes.add_service(service);
         self.names.push(S::NAME);
         self
+    }
+
+    /// Who may call what: by default anyone anything.
+    #[must_use]
+    pub fn guarded(self, guard: &Guard) -> Self {
+        Self { guard: guard.clone(), ..self }
     }
 
     /// The router, without a fallback, and the health of its services: SERVING from the start. After
@@ -118,7 +125,7 @@ impl Grpc {
         let built = |error| Error::internal(error).context("build server reflection");
         self.routes.add_service(v1.build_v1().map_err(built)?);
         self.routes.add_service(v1alpha.build_v1alpha().map_err(built)?);
-        let router = self.routes.routes().into_axum_router().reset_fallback();
+        let router = self.guard.grpc(self.routes.routes().into_axum_router().reset_fallback());
         let router = router
             .layer(from_fn(deadline::enforce))
             .layer(from_fn(typed::complete))

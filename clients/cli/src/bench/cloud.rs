@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use proto::v1::{CloudCalls, GetStatusRequest, autoscaler_service_client::AutoscalerServiceClient};
 use serde::Serialize;
 
-use crate::connect::{Address, Service, connect};
+use crate::connect::AutoscalerOptions;
 
 /// Workers and gateways report once a second.
 pub(super) const REPORTS: Duration = Duration::from_millis(2500);
@@ -23,8 +23,8 @@ const S3_READ: f64 = 0.40;
 const SMALL_MESSAGE_BYTES: f64 = 500.0;
 
 /// How often each operation was called so far: `SQS SendMessageBatch`. `None` when there is no autoscaler to ask.
-pub(super) async fn calls(autoscaler: &Address) -> Option<Vec<CloudCalls>> {
-    let channel = connect(Service::Autoscaler, autoscaler).await.ok()?;
+pub(super) async fn calls(autoscaler: &AutoscalerOptions) -> Option<Vec<CloudCalls>> {
+    let channel = autoscaler.connect().await.ok()?;
     let status = AutoscalerServiceClient::new(channel).get_status(GetStatusRequest {}).await.ok()?;
     Some(status.into_inner().cloud_calls)
 }

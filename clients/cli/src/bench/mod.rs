@@ -15,7 +15,7 @@ use proto::v1::ClassifyOptions;
 use tokio::time::Instant;
 
 use crate::{
-    connect::{AutoscalerOptions, GatewayOptions, Service, connect},
+    connect::{AutoscalerAddress, AutoscalerOptions, GatewayOptions},
     failure::{Failure, INTERRUPTED, Outcome},
     output::{ColourOptions, Format, Output},
     stream::classifier,
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     gateway: GatewayOptions,
     #[command(flatten)]
-    autoscaler: AutoscalerOptions,
+    autoscaler: AutoscalerAddress,
     /// Closed loop: this many requests at once, the next when one is answered
     #[arg(short, long, default_value_t = 8, value_name = "N", help_heading = "Load")]
     concurrency: usize,
@@ -159,7 +159,7 @@ impl Options {
             ClassifyOptions { model: self.model.clone(), top_k: 1, no_cache: true, ..Default::default() };
         let mut callers = Vec::new();
         for _ in 0..self.connections {
-            let channel = connect(Service::Gateway, &self.gateway.server).await?;
+            let channel = self.gateway.connect().await?;
             callers.push(Caller {
                 classifier: classifier(channel),
                 rpc: self.rpc,
@@ -209,7 +209,9 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     }
     writeln!(io::stderr(), "measuring …")?;
     let notes = Notes::new();
-    let calls_before = cloud::calls(&options.autoscaler.autoscaler).await;
+    let autoscaler =
+        AutoscalerOptions { at: options.autoscaler.clone(), access: options.gateway.access.clone() };
+    let calls_before = cloud::calls(&autoscaler).await;
     let cpu_before = options.server_pid.and_then(machine::cpu_time);
     let started = Instant::now();
     let whole = tokio::select! {
@@ -223,7 +225,7 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     let cloud = match calls_before {
         Some(before) if !before.is_empty() => {
             tokio::time::sleep(cloud::REPORTS).await;
-            let after = cloud::calls(&options.autoscaler.autoscaler).await.unwrap_or_default();
+            let after = cloud::calls(&autoscaler).await.unwrap_or_default();
             Cloud::new(&before, &after, measured.ok(), picture.len())
         }
         _ => None,

@@ -11,7 +11,7 @@ use proto::v1::{ClassifyOptions, ClassifyStreamRequest, Image, ImageResult};
 use tokio::sync::mpsc;
 
 use crate::{
-    connect::{GatewayOptions, Service, connect},
+    connect::GatewayOptions,
     failure::{Failure, INTERRUPTED, Outcome},
     output::{ColourOptions, Format},
     stream::{Classifier, classifier, classify_stream},
@@ -89,11 +89,8 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     let sources = files::sources(&options.files);
     let mut printer = Printer::new(options.output, colours.on_stdout(), sources.len());
     // With nothing to send there is no need for a server to say so.
-    let channel = if sources.iter().any(Source::is_there) {
-        Some(connect(Service::Gateway, &options.gateway.server).await?)
-    } else {
-        None
-    };
+    let channel =
+        if sources.iter().any(Source::is_there) { Some(options.gateway.connect().await?) } else { None };
     // What the printer is behind by; a request waits for it when it is full.
     const ROWS_WAITING_MAX: usize = 64;
     let (rows, mut rows_to_print) = mpsc::channel(ROWS_WAITING_MAX);

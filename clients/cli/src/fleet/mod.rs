@@ -7,10 +7,10 @@ use platform::{
 use proto::v1::{
     DrainInstanceRequest, ListInstancesRequest, autoscaler_service_client::AutoscalerServiceClient,
 };
-use tonic::{Request, metadata::MetadataValue, transport::Channel};
+use tonic::{Request, metadata::MetadataValue};
 
 use crate::{
-    connect::{AutoscalerOptions, Service, connect},
+    connect::{AutoscalerOptions, Connection},
     decisions::autoscaler,
     failure::{Failure, Outcome},
     instances::{self, InstanceRecord},
@@ -81,8 +81,8 @@ struct OrderOptions {
 }
 
 impl OrderOptions {
-    async fn client(&self) -> Result<AutoscalerServiceClient<Channel>, Failure> {
-        Ok(autoscaler(connect(Service::Autoscaler, &self.autoscaler.autoscaler).await?))
+    async fn client(&self) -> Result<AutoscalerServiceClient<Connection>, Failure> {
+        Ok(autoscaler(self.autoscaler.connect().await?))
     }
 
     /// With who says so beside it.
@@ -127,7 +127,7 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
 }
 
 async fn list(options: ListOptions, colours: ColourOptions) -> Outcome {
-    let channel = connect(Service::Autoscaler, &options.autoscaler.autoscaler).await?;
+    let channel = options.autoscaler.connect().await?;
     let answer = autoscaler(channel).list_instances(ListInstancesRequest {}).await.map_err(Error::from)?;
     let found = answer.into_inner().instances;
     let mut output = Output::new();

@@ -8,11 +8,10 @@ use proto::v1::{
     CancelJobRequest, GetJobRequest, Job, ListJobResultsRequest, ListJobsRequest,
     job_service_client::JobServiceClient,
 };
-use tonic::transport::Channel;
 
 use crate::{
     classify::{printer::Printer, row::Row},
-    connect::{ANSWER_BYTES_MAX, GatewayOptions, Service, connect},
+    connect::{ANSWER_BYTES_MAX, Connection, GatewayOptions},
     failure::{Failure, Outcome},
     output::{ColourOptions, Document, Format, Output},
 };
@@ -121,14 +120,14 @@ pub(crate) async fn run(options: Options, colours: ColourOptions) -> Outcome {
     }
 }
 
-type Client = JobServiceClient<Channel>;
+type Client = JobServiceClient<Connection>;
 
-fn job_client(channel: Channel) -> Client {
+fn job_client(channel: Connection) -> Client {
     JobServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
 async fn client(gateway: &GatewayOptions) -> Result<Client, Failure> {
-    Ok(job_client(connect(Service::Gateway, &gateway.server).await?))
+    Ok(job_client(gateway.connect().await?))
 }
 
 /// `jobs/ID`, or the id alone.

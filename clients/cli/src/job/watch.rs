@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::{job_client, parse_name, record::JobRecord, submit::exit_code};
 use crate::{
     classify::row::Row,
-    connect::{GatewayOptions, Service},
+    connect::GatewayOptions,
     failure::{Failure, Outcome},
-    follow::{Next, Server, follow},
+    follow::{Next, follow},
     output::Output,
 };
 
@@ -150,5 +150,5 @@ async fn watch(
         take(event)?;
         Ok(if is_end { Next::Enough } else { Next::More })
     };
-    follow(Server { service: Service::Gateway, address: &gateway.server }, open, take).await
+    follow(gateway.target(), open, take).await
 }

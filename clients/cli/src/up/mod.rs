@@ -15,14 +15,19 @@ use classifier_worker::{bundled, engine, model::ModelUrl};
 use gateway::Gateway;
 use platform::{
     Error, Result,
+    auth::{AccessOptions, Keys},
     options::{Check, Problems, parse_duration},
     shutdown::Shutdown,
     telemetry::LogFormat,
 };
-use proto::v1::{ListDecisionsRequest, autoscaler_service_client::AutoscalerServiceClient};
+use proto::v1::ListDecisionsRequest;
 use serde::Serialize;
 
-use crate::failure::Outcome;
+use crate::{
+    connect::{AccessOptions as KeyOptions, Address, AutoscalerAddress, AutoscalerOptions, GatewayOptions},
+    decisions,
+    failure::{Failure, Outcome},
+};
 
 mod samples;
 
@@ -51,9 +56,6 @@ pub(crate) struct Options {
         value_name = "HOST:PORT"
     )]
     autoscaler_listen: SocketAddr,
-    /// Let anyone who can reach an address that is not loopback use it without a key
-    #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
-    allow_anonymous: bool,
     /// Folder for the model, the inference library and the decisions [default: ~/.local/share/dunlin]
     #[arg(long, env = "DUNLIN_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -120,6 +122,8 @@ pub(crate) struct Options {
     /// After the word to stop, how long what is in flight may take to finish
     #[arg(long, env = "DUNLIN_GRACE", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
     grace: Duration,
+    #[command(flatten)]
+    access: AccessOptions,
     /// What to log: a level, or `target=level` parts with commas
     #[arg(long, env = "DUNLIN_LOG", default_value = "warn", value_name = "FILTER", help_heading = "Logs")]
     log: String,
@@ -144,6 +148,12 @@ impl Check for Options {
     }
 }
 
+/// How this process reaches its own services.
+struct Own {
+    gateway: GatewayOptions,
+    autoscaler: AutoscalerOptions,
+}
+
 /// For programs that start it.
 #[derive(Serialize)]
 struct Addresses {
@@ -152,7 +162,9 @@ struct Addresses {
     autoscaler: SocketAddr,
 }
 
-pub(crate) async fn run(options: Options) -> Outcome {
+pub(crate) async fn run(mut options: Options) -> Outcome {
+    // For the photographs, which this process sends to itself.
+    options.access.own_key = options.access.keys.is_some().then(Keys::new_secret);
     let log = platform::telemetry::LogOptions { filter: options.log.clone(), log_format: options.log_format };
     log.start()?;
     let shutdown = Shutdown::new();
@@ -169,6 +181,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         internal: gateway.internal_address(),
         autoscaler: autoscaler.address(),
     };
+    let own = options.own(&addresses)?;
     options.print_head(&addresses, &data, workers);
     if let Some(file) = &options.addresses_file {
         write_addresses(file, &addresses)?;
@@ -183,9 +196,9 @@ pub(crate) async fn run(options: Options) -> Outcome {
     let shown = async {
         if !options.no_samples {
             tokio::select! {
-                shown = show_samples(&addresses) => {
+                shown = show_samples(&own) => {
                     if let Err(error) = shown {
-                        say(format_args!("the photographs could not be classified: {error}"));
+                        say(format_args!("the photographs could not be classified: {}", error.sentence));
                     }
                 }
                 // They are not worth waiting for.
@@ -242,24 +255,23 @@ fn write_addresses(file: &Path, addresses: &Addresses) -> Result<()> {
         .map_err(|error| Error::internal(error).context("write addresses"))
 }
 
-async fn show_samples(addresses: &Addresses) -> Result<()> {
+async fn show_samples(own: &Own) -> Result<(), Failure> {
     say(format_args!("\nclassifying {} photographs …", samples::SAMPLES.len()));
-    let summary = samples::classify(addresses.public).await?;
+    let summary = samples::classify(&own.gateway).await?;
     let all = samples::SAMPLES.len();
     say(format_args!(
         "{} of {all} in {:.1} s{}",
         summary.succeeded,
         summary.took.as_secs_f64(),
-        what_it_took(addresses).await
+        what_it_took(&own.autoscaler).await
     ));
     Ok(())
 }
 
 /// What the autoscaler did for them, in its own words.
-async fn what_it_took(addresses: &Addresses) -> String {
+async fn what_it_took(autoscaler: &AutoscalerOptions) -> String {
     let said = async {
-        let mut client =
-            AutoscalerServiceClient::connect(format!("http://{}", addresses.autoscaler)).await.ok()?;
+        let mut client = decisions::autoscaler(autoscaler.connect().await.ok()?);
         let request =
             ListDecisionsRequest { page_size: 1000, changed_only: true, ..ListDecisionsRequest::default() };
         let decisions = client.list_decisions(request).await.ok()?.into_inner().decisions;
@@ -300,9 +312,6 @@ impl Options {
             "--queue",
             "memory:",
         ];
-        if self.allow_anonymous {
-            arguments.push("--allow-anonymous");
-        }
         if self.model == "bundled" {
             arguments.extend(["--serve-model", bundled::NAME_AND_VERSION]);
         }
@@ -311,6 +320,7 @@ impl Options {
         // Jobs are kept there.
         options.store = data.map(store_url);
         options.cache_bytes = self.cache_bytes;
+        options.access = self.access.clone();
         Ok(options)
     }
 
@@ -318,7 +328,7 @@ impl Options {
         let mut options =
             autoscaler::Options::from_arguments(["--listen", &self.autoscaler_listen.to_string()])
                 .map_err(|error| Error::internal(error).context("set up the autoscaler"))?;
-        options.allow_anonymous = self.allow_anonymous;
+        options.access = self.access.clone();
         options.fleet = "local:".to_owned();
         // The gateway's own, whatever the environment names for a worker.
         options.queue = None;
@@ -334,6 +344,13 @@ impl Options {
         options.grace = self.grace;
         options.store = data.map(store_url);
         Ok(options)
+    }
+
+    fn own(&self, addresses: &Addresses) -> Result<Own, Failure> {
+        let access = KeyOptions { key: self.access.own_key.clone() };
+        let gateway = GatewayOptions { server: Address::of(addresses.public)?, access: access.clone() };
+        let at = AutoscalerAddress { autoscaler: Address::of(addresses.autoscaler)? };
+        Ok(Own { gateway, autoscaler: AutoscalerOptions { at, access } })
     }
 
     /// This program again, as a worker.
@@ -381,6 +398,10 @@ impl Options {
         say(format_args!("  data        {}   (kept; delete it to start afresh)", data.display()));
         say(format_args!("  workers     {least} to {most}, model {}", self.model));
         let open = if only_here { "only this machine" } else { "anyone who reaches these ports" };
-        say(format_args!("  open        {open} can connect; no key needed"));
+        let key = match &self.access.keys {
+            Some(file) => format!("with a key of {}", file.display()),
+            None => "no key needed".to_owned(),
+        };
+        say(format_args!("  open        {open} can connect; {key}"));
     }
 }

@@ -1,17 +1,18 @@
 //! The photographs that come with Dunlin, classified before the newcomer's eyes through the API that
 //! everyone uses.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use platform::{Error, Result};
+use platform::Error;
 use proto::v1::{
-    ClassifyOptions, ClassifyStreamRequest, Image, ImageResult, ImageState,
-    classifier_service_client::ClassifierServiceClient, classify_stream_response::Event, image::Source,
+    ClassifyOptions, ClassifyStreamRequest, Image, ImageResult, ImageState, classify_stream_response::Event,
+    image::Source,
 };
 use tokio::time::Instant;
 
 use super::say;
+use crate::{connect::GatewayOptions, failure::Failure, stream::classifier};
 
 macro_rules! sample {
     ($name:literal) => {
@@ -34,7 +35,7 @@ pub(crate) struct Summary {
 }
 
 /// Classifies them and prints a line for each as it comes.
-pub(crate) async fn classify(gateway: SocketAddr) -> Result<Summary> {
+pub(crate) async fn classify(gateway: &GatewayOptions) -> Result<Summary, Failure> {
     /// A first start loads the model in the workers; longer than this, and something is wrong.
     const LONGEST: Duration = Duration::from_secs(120);
     let since = Instant::now();
@@ -42,18 +43,16 @@ pub(crate) async fn classify(gateway: SocketAddr) -> Result<Summary> {
         source: Some(Source::Content(Bytes::from_static(content))),
         custom_id: name.to_owned(),
     });
-    let mut client = ClassifierServiceClient::connect(format!("http://{gateway}"))
-        .await
-        .map_err(|error| Error::internal(error).context("connect to the gateway"))?;
+    let mut client = classifier(gateway.connect().await?);
     let mut request = tonic::Request::new(ClassifyStreamRequest {
         images: images.to_vec(),
         options: Some(ClassifyOptions { top_k: 1, ..ClassifyOptions::default() }),
         ..ClassifyStreamRequest::default()
     });
     request.set_timeout(LONGEST);
-    let mut events = client.classify_stream(request).await?.into_inner();
+    let mut events = client.classify_stream(request).await.map_err(Error::from)?.into_inner();
     let mut succeeded = 0;
-    while let Some(event) = events.message().await? {
+    while let Some(event) = events.message().await.map_err(Error::from)? {
         if let Some(Event::Result(result)) = event.event {
             succeeded += usize::from(result.state() == ImageState::Succeeded);
             say(format_args!("{}", line(&result)));
