@@ -113,9 +113,10 @@ impl Asked {
         sorted.get(sorted.len() / 2).copied()
     }
 
-    /// When the next one that was asked for should be there.
-    pub fn next_ready(&self, at: Duration, boot: Duration) -> Option<Duration> {
-        self.coming.front().map(|next| (next.since + boot).max(at))
+    /// When the next one that was asked for should be there, and when all of them.
+    pub fn ready_times(&self, at: Duration, boot: Duration) -> Option<(Duration, Duration)> {
+        let due = |coming: &Coming| (coming.since + boot).max(at);
+        Some((due(self.coming.front()?), due(self.coming.back()?)))
     }
 
     pub fn warning(&self) -> Option<String> {
@@ -182,7 +183,7 @@ mod tests {
         let mut asked = Asked::default();
         asked.ask(at(0), &actions(ActionKind::Launch, &["", ""]));
         assert_eq!(shown(&asked, &[]), [Starting, Starting]);
-        assert_eq!(asked.next_ready(at(5), Duration::from_secs(20)), Some(at(20)));
+        assert_eq!(asked.ready_times(at(5), Duration::from_secs(20)), Some((at(20), at(20))));
         asked.look(at(12), &workers(&["pod-a"]));
         assert_eq!(shown(&asked, &["pod-a"]), [Starting, Ready]);
         assert_eq!(asked.boot(), Some(Duration::from_secs(12)));

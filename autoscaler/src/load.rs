@@ -26,6 +26,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// three seconds.
 const OTHERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// Whoever was refused for the wait is taken to want a worker still for this long.
+const REFUSED_WANT_FOR: Duration = Duration::from_secs(10);
+
 /// Samples are at least this far apart, so that a minute of them is a few hundred.
 const SAMPLE_PERIOD: Duration = Duration::from_millis(250);
 
@@ -45,6 +48,8 @@ pub struct Load {
     estimates: Estimates,
     /// Waiting for a worker when a decision was last made from it.
     decided_visible: u64,
+    /// When an image was last refused because it would have waited too long.
+    refused: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -68,10 +73,15 @@ impl Load {
     pub fn report(&mut self, session: u64, at: Duration, report: GatewaySessionRequest) -> bool {
         if let Some(known) = self.gateways.get(&report.gateway_id) {
             let grown = Growth::between(&known.report, &report);
-            self.totals.arrived += grown.totals.arrived;
+            // What was refused would have been work: without it nobody would start the workers it was refused for.
+            let arrived = grown.totals.arrived + grown.refused;
+            if grown.refused > 0 {
+                self.refused = Some(at);
+            }
+            self.totals.arrived += arrived;
             self.totals.completed += grown.totals.completed;
             self.totals.late += grown.totals.late;
-            self.history.add(at, grown.totals.arrived);
+            self.history.add(at, arrived);
             self.answers.add(at, grown.totals.late, grown.latencies.into_iter());
         } else if self.gateways.len() >= GATEWAYS_MAX {
             return false;
@@ -86,7 +96,14 @@ impl Load {
         let gateway = Gateway { at, session: Some(session), report };
         self.gateways.insert(gateway.report.gateway_id.clone(), gateway);
         self.first_came.get_or_insert(at);
-        self.visible() > self.decided_visible.saturating_mul(2)
+        self.visible(at) > self.decided_visible.saturating_mul(2)
+    }
+
+    /// Images that wait at gateways that are there, all but the one of this session.
+    pub fn waiting_elsewhere(&self, session: u64) -> u64 {
+        let others =
+            self.gateways.values().filter(|other| other.session.is_some_and(|other| other != session));
+        others.map(|other| other.report.waiting).sum()
     }
 
     pub fn disconnect(&mut self, session: u64) {
@@ -108,7 +125,7 @@ impl Load {
         if self.gateways.is_empty() {
             self.first_came = None;
         }
-        self.decided_visible = self.visible();
+        self.decided_visible = self.visible(at);
         let age = |gateway: &Gateway| {
             let reported = platform::time::from_proto(gateway.report.oldest_age.as_ref()).unwrap_or_default();
             // It went on waiting since.
@@ -173,8 +190,11 @@ impl Load {
         self.first_came.is_some_and(|first| at.saturating_sub(first) >= OTHERS_WITHIN)
     }
 
-    fn visible(&self) -> u64 {
-        self.gateways.values().map(|gateway| gateway.report.waiting - in_flight(gateway)).sum()
+    /// At least one, for a while after one was refused: then somebody waits, though not here.
+    fn visible(&self, at: Duration) -> u64 {
+        let waiting = self.gateways.values().map(|gateway| gateway.report.waiting - in_flight(gateway)).sum();
+        let is_wanted = self.refused.is_some_and(|refused| refused + REFUSED_WANT_FOR > at);
+        u64::max(waiting, u64::from(is_wanted))
     }
 
     fn before(&self, at: Duration) -> Totals {
@@ -186,6 +206,7 @@ impl Load {
 /// What a gateway has counted since its last report.
 struct Growth {
     totals: Totals,
+    refused: u64,
     latencies: Vec<(usize, u64)>,
 }
 
@@ -211,6 +232,7 @@ impl Growth {
                 completed: now.completed_total - then.completed_total,
                 late: now.late_total.saturating_sub(then.late_total),
             },
+            refused: now.refused_total.saturating_sub(then.refused_total),
             latencies: counts(now).map(grown).filter(|(_, count)| *count > 0).collect(),
         }
     }

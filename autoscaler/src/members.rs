@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use platform::{Error, Kind, Result};
-use proto::internal::v1::WorkerHeartbeat;
+use proto::{internal::v1::WorkerHeartbeat, v1::SkippedImages};
 use tokio::sync::watch;
 
 use crate::decide::Service;
@@ -41,17 +41,25 @@ const MEMBERS_MAX: usize = 20_000;
 /// short: one worker more at the first burst is better than one too few.
 const SERVICE_PRIOR: Duration = Duration::from_secs(1);
 
+const NOT_MEASURED: Service = Service { mean: SERVICE_PRIOR, p95: SERVICE_PRIOR, slots: 1.0 };
+
 #[derive(Debug)]
 pub struct Members {
     members: BTreeMap<String, Member>,
     sessions: u64,
     service: Service,
+    /// By all workers, also those that are gone.
+    skipped: SkippedImages,
 }
 
 impl Default for Members {
     fn default() -> Self {
-        let service = Service { mean: SERVICE_PRIOR, p95: SERVICE_PRIOR, slots: 1.0 };
-        Self { members: BTreeMap::new(), sessions: 0, service }
+        Self {
+            members: BTreeMap::new(),
+            sessions: 0,
+            service: NOT_MEASURED,
+            skipped: SkippedImages::default(),
+        }
     }
 }
 
@@ -86,10 +94,15 @@ impl Members {
     }
 
     pub fn heartbeat(&mut self, instance_id: &str, session: u64, at: Duration, heartbeat: WorkerHeartbeat) {
-        if let Some(member) = self.of(instance_id, session) {
-            member.heard = at;
-            member.heartbeat = heartbeat;
-        }
+        let Some(member) = self.of(instance_id, session) else { return };
+        member.heard = at;
+        let before = member.heartbeat.skipped.unwrap_or_default();
+        let now = heartbeat.skipped.unwrap_or_default();
+        member.heartbeat = heartbeat;
+        // A count that went back is a worker that started again.
+        let grown = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        self.skipped.cancelled += grown(now.cancelled, before.cancelled);
+        self.skipped.expired += grown(now.expired, before.expired);
     }
 
     /// The worker confirms a drain. A confirmation of one that was taken back means that the
@@ -177,6 +190,17 @@ impl Members {
             };
         }
         self.service
+    }
+
+    /// Images a second of one worker, as last measured; `None` until one was.
+    pub fn measured_rate(&mut self) -> Option<f64> {
+        let service = self.service();
+        (service != NOT_MEASURED).then(|| service.rate())
+    }
+
+    /// Images that workers did not classify because nobody waited any more, since we started.
+    pub fn skipped(&self) -> SkippedImages {
+        self.skipped
     }
 
     /// What an earlier leader measured, until somebody measures again.
@@ -278,6 +302,7 @@ mod tests {
     fn service_time_outlives_the_workers_that_measured_it() {
         let mut members = Members::default();
         assert_eq!(members.service().mean, SERVICE_PRIOR);
+        assert_eq!(members.measured_rate(), None);
         let (session, _) = members.connect("local-1", NOW).unwrap();
         let heartbeat = WorkerHeartbeat {
             slots: 2,
@@ -288,5 +313,28 @@ mod tests {
         assert!((members.service().rate() - 100.0).abs() < 1e-6);
         members.forget("local-1");
         assert!((members.service().rate() - 100.0).abs() < 1e-6);
+        assert!(members.measured_rate().is_some());
+    }
+
+    #[test]
+    fn skips_are_added_up_over_workers_that_come_and_go() {
+        let mut members = Members::default();
+        let mut say = |instance_id: &str, cancelled, expired| {
+            let (session, _) = members.connect(instance_id, NOW).unwrap();
+            let skipped = Some(SkippedImages { cancelled, expired });
+            let heartbeat = WorkerHeartbeat { skipped, ..WorkerHeartbeat::default() };
+            members.heartbeat(instance_id, session, NOW, heartbeat);
+            members.skipped()
+        };
+        let check = |found: SkippedImages, cancelled, expired| {
+            assert_eq!(found, SkippedImages { cancelled, expired });
+        };
+        check(say("local-1", 2, 1), 2, 1);
+        check(say("local-2", 5, 0), 7, 1);
+        check(say("local-1", 3, 1), 8, 1);
+        // It started again.
+        check(say("local-1", 1, 1), 9, 1);
+        members.forget("local-1");
+        check(members.skipped(), 9, 1);
     }
 }

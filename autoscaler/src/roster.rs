@@ -181,8 +181,16 @@ impl Roster {
         self.options.paid_min
     }
 
-    /// When the next one that is starting should be ready.
-    pub fn next_ready(&self, at: Duration) -> Option<Duration> {
+    /// How long a start has taken, of the kind that the next one is likely to be; `None` until one was measured.
+    pub fn measured_boot(&self) -> Option<Duration> {
+        let has_stopped = self.rows.values().any(|row| row.state == InstanceState::Stopped);
+        let next = if has_stopped { Start::Warm } else { Start::Cold };
+        let other = if has_stopped { Start::Cold } else { Start::Warm };
+        self.boots.median(next).or_else(|| self.boots.median(other))
+    }
+
+    /// When the next one that is starting should be ready, and when all of them.
+    pub fn ready_times(&self, at: Duration) -> Option<(Duration, Duration)> {
         let boot = self.boot();
         let starting = self.rows.values().filter(|row| row.state == InstanceState::Starting);
         let ready = |row: &Row| {
@@ -192,7 +200,11 @@ impl Roster {
                     Start::Cold => boot.cold,
                 }
         };
-        starting.map(|row| ready(row).max(at)).min()
+        let span = |(next, all): (Duration, Duration), one: Duration| (next.min(one), all.max(one));
+        starting
+            .map(|row| ready(row).max(at))
+            .map(|one| (one, one))
+            .reduce(|so_far, (one, _)| span(so_far, one))
     }
 
     fn state(

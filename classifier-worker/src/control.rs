@@ -213,6 +213,7 @@ impl Session {
             service_mean: figures.service_mean.map(time::to_proto),
             service_p95: figures.service_p95.map(time::to_proto),
             cloud_calls: platform::cloud_calls(),
+            skipped: Some(figures.skipped),
         }
     }
 }

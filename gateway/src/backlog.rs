@@ -38,14 +38,12 @@ pub struct Waiting {
 
 /// An image's place in the order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)] // Progress comes next.
 pub struct Place {
     priority: Priority,
     /// How many of its priority had come before.
     before: u64,
 }
 
-#[allow(dead_code)] // Progress comes next.
 impl Place {
     /// The place of the image that came `later` images after this one.
     pub fn after(self, later: u64) -> Self {
@@ -67,7 +65,6 @@ impl Backlog {
         if index(priority) == 0 { interactive } else { batch }
     }
 
-    #[allow(dead_code)] // Progress comes next.
     /// Where the next image of this priority will be.
     pub fn next_place(&self, priority: Priority) -> Place {
         Place { priority, before: self.line(priority).entered.load(Ordering::Relaxed) }
@@ -111,10 +108,15 @@ impl Backlog {
         }
     }
 
-    #[allow(dead_code)] // Progress comes next.
     /// About how many of its own priority are before it still: what left is taken to have been before it.
     pub fn ahead(&self, place: Place) -> u64 {
         place.before.saturating_sub(self.line(place.priority).passed.load(Ordering::Relaxed))
+    }
+
+    /// All that waits.
+    pub fn total(&self) -> u64 {
+        let lines = [Priority::Interactive, Priority::Batch].map(|priority| self.waiting(priority));
+        lines.iter().map(|line| line.unstarted + line.started).sum()
     }
 
     /// When the oldest of what waits came.

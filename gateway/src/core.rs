@@ -198,16 +198,6 @@ impl Core {
         }
     }
 
-    /// How long the queue takes at the measured rate; `None` when that is not known.
-    pub fn estimated_wait(&self, visible: u64) -> Option<Duration> {
-        let per_second = self.capacity.borrow().as_ref().map(|capacity| capacity.images_per_second)?;
-        if per_second <= 0.0 {
-            return None;
-        }
-        #[allow(clippy::cast_precision_loss)] // an estimate
-        Duration::try_from_secs_f64(visible as f64 / per_second).ok()
-    }
-
     /// Answers the callers of tasks that every attempt has failed. Runs until dropped.
     pub async fn answer_dead_letters(&self) -> Result<()> {
         const MAX: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(63);

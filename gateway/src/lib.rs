@@ -56,11 +56,13 @@ mod objects;
 mod options;
 mod pending;
 mod place;
+mod progress;
 mod readiness;
 mod replies;
 #[cfg(feature = "aws")]
 mod reply_queue;
 mod stream;
+mod supply;
 #[cfg(not(feature = "aws"))]
 mod without_aws;
 

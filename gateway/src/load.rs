@@ -13,7 +13,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::core::Core;
+use crate::{core::Core, counters::Counted};
 
 /// Reports are sent this often, and at once when the queue stops being empty.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -73,6 +73,7 @@ async fn send(core: &Core, gateway_id: &str, reports: &mpsc::Sender<GatewaySessi
             oldest_age: Some(platform::time::to_proto(totals.oldest_age)),
             cloud_calls: platform::cloud_calls(),
             latencies: core.pending.latencies().into_iter().map(latency_count).collect(),
+            refused_total: core.counters.get(Counted::RefusedWait),
         };
         if reports.send(report).await.is_err() {
             return Ok(());

@@ -59,6 +59,9 @@ pub struct Options {
     /// clients wait 300 s)
     #[arg(long, env = "DUNLIN_REQUEST_TIMEOUT", default_value = "300s", value_parser = parse_duration, value_name = "DURATION")]
     pub request_timeout: Duration,
+    /// Refuse an image that would wait longer than this for a worker, whatever its caller's deadline; none: its deadline alone
+    #[arg(long, env = "DUNLIN_MAX_WAIT", value_parser = parse_duration, value_name = "DURATION")]
+    pub max_wait: Option<Duration>,
     /// An answer that takes longer counts as late to the autoscaler
     #[arg(long, env = "DUNLIN_LATENCY_TARGET", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
     pub latency_target: Duration,
@@ -165,6 +168,7 @@ impl Check for Options {
         for (flag, duration) in [
             ("--request-timeout", self.request_timeout),
             ("--latency-target", self.latency_target),
+            ("--max-wait", self.max_wait.unwrap_or(Duration::MAX)),
             ("--body-idle-timeout", self.body_idle_timeout),
         ] {
             if duration.is_zero() {

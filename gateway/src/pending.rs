@@ -225,7 +225,6 @@ impl Pending {
         self.latencies.totals()
     }
 
-    #[allow(dead_code)] // Admission comes next.
     /// What waits, by priority.
     pub fn backlog(&self) -> &Backlog {
         &self.backlog

@@ -6,8 +6,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures::Stream;
 use platform::{Error, Result};
 use proto::v1::{
-    ClassifyStreamRequest, ClassifyStreamResponse, ImageProgress, ImageState, ResultCounts, StreamAccepted,
-    StreamHeartbeat, StreamSummary, classify_stream_response::Event as Answer,
+    ClassifyOptions, ClassifyStreamRequest, ClassifyStreamResponse, ImageProgress, ImageState, Priority,
+    ResultCounts, StreamAccepted, StreamHeartbeat, StreamSummary, classify_stream_response::Event as Answer,
 };
 use tokio::time::Instant;
 use tonic::Status;
@@ -17,6 +17,7 @@ use crate::{
     group::Group,
     grpc::add,
     pending::Event,
+    progress::{Progress, Standing},
 };
 
 /// Proxies and browsers close what is silent for about a minute (DESIGN section 7).
@@ -26,13 +27,17 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 struct State {
+    core: Arc<Core>,
     group: Group,
     names: Vec<String>,
     sequence: u64,
-    /// Sent before anything the group says.
-    first: VecDeque<Answer>,
+    /// Sent before anything the group says: what comes at the start, and how images stand. One look's worth at most.
+    ready: VecDeque<Answer>,
+    /// Empty where the caller wants results alone.
+    progress: Progress,
     counts: ResultCounts,
     since: Instant,
+    last_answer: Instant,
     summary_sent: bool,
 }
 
@@ -47,48 +52,56 @@ pub async fn open(
         return Err(Error::invalid("request_id", format!("longer than {REQUEST_ID_BYTES_MAX} bytes")));
     }
     let many = Request { images, options, tell_start: include_progress, deadline };
-    let ahead = core.counts().await.visible;
+    let priority = many.options.as_ref().map_or(Priority::Unspecified, ClassifyOptions::priority);
+    // Where the first of them will be, or a little behind it when others come at the same moment.
+    let place = core.pending.backlog().next_place(priority);
     let (group, names) = core.submit_many(many).await?;
-    let mut first = VecDeque::from([Answer::Accepted(accepted(&core, request_id, names.len(), ahead))]);
-    if include_progress {
-        for ((index, name), ahead) in (0_u32..).zip(&names).zip(ahead..) {
-            if !group.holds(name) {
-                continue;
-            }
-            first.push_back(Answer::Progress(ImageProgress {
-                index,
-                custom_id: name.clone(),
-                state: ImageState::Queued.into(),
-                queue_depth: ahead,
-                estimated_wait: core.estimated_wait(ahead).map(platform::time::to_proto),
-                worker_id: String::new(),
-            }));
-        }
-    }
-    let state = State {
+    let queued = (0_u32..).zip(&names).filter(|(_, name)| group.holds(name)).map(|(index, _)| index);
+    let places = queued.zip(0_u64..).map(|(index, later)| (index, place.after(later))).collect::<Vec<_>>();
+    let last = places.last().map_or(Some(Duration::ZERO), |(_, place)| core.standing(*place).wait);
+    let accepted =
+        Answer::Accepted(accepted(&core, request_id, &Expected { images: names.len(), wait: last }));
+    let mut state = State {
+        core,
         group,
         names,
         sequence: 0,
-        first,
+        ready: VecDeque::from([accepted]),
+        progress: Progress::default(),
         counts: ResultCounts::default(),
         since: Instant::now(),
+        last_answer: Instant::now(),
         summary_sent: false,
     };
+    if include_progress {
+        for (index, place) in places {
+            let standing = state.progress.add(&state.core, index, place);
+            let progress = state.queued(index, standing);
+            state.ready.push_back(progress);
+        }
+    }
     Ok(futures::stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         state.sequence += 1;
+        state.last_answer = Instant::now();
         let response = ClassifyStreamResponse { sequence: state.sequence, event: Some(event) };
         Some((Ok(response), state))
     }))
 }
 
-fn accepted(core: &Core, request_id: String, images: usize, ahead: u64) -> StreamAccepted {
+/// What is expected of a request.
+struct Expected {
+    images: usize,
+    /// Of the last of them.
+    wait: Option<Duration>,
+}
+
+fn accepted(core: &Core, request_id: String, expected: &Expected) -> StreamAccepted {
     let capacity = (*core.capacity.borrow()).unwrap_or_default();
-    let total = ahead + images as u64;
     StreamAccepted {
         request_id: if request_id.is_empty() { platform::id::new() } else { request_id },
-        image_count: u32::try_from(images).unwrap_or(u32::MAX),
-        estimated_wait: core.estimated_wait(total).map(platform::time::to_proto),
+        image_count: u32::try_from(expected.images).unwrap_or(u32::MAX),
+        estimated_wait: expected.wait.map(platform::time::to_proto),
         ready_workers: capacity.ready,
         starting_workers: capacity.starting,
     }
@@ -96,30 +109,67 @@ fn accepted(core: &Core, request_id: String, images: usize, ahead: u64) -> Strea
 
 impl State {
     async fn next(&mut self) -> Option<Answer> {
-        if let Some(answer) = self.first.pop_front() {
-            return Some(answer);
+        loop {
+            if let Some(answer) = self.ready.pop_front() {
+                return Some(answer);
+            }
+            let heartbeat = self.last_answer + HEARTBEAT;
+            let wake = self.progress.next_look().map_or(heartbeat, |look| look.min(heartbeat));
+            match tokio::time::timeout_at(wake, self.group.next()).await {
+                Ok(Some(event)) => return Some(self.happened(event)),
+                Ok(None) if self.summary_sent => return None,
+                Ok(None) => return Some(self.summary()),
+                Err(_) => {}
+            }
+            self.look();
+            if self.ready.is_empty() && heartbeat <= Instant::now() {
+                return Some(Answer::Heartbeat(StreamHeartbeat { time: Some(platform::time::now()) }));
+            }
         }
-        match tokio::time::timeout(HEARTBEAT, self.group.next()).await {
-            Err(_) => Some(Answer::Heartbeat(StreamHeartbeat { time: Some(platform::time::now()) })),
-            Ok(Some(Event::Finished(result))) => {
+    }
+
+    fn happened(&mut self, event: Event) -> Answer {
+        match event {
+            Event::Finished(result) => {
+                self.progress.remove(result.index);
                 add(&mut self.counts, result.state());
-                Some(Answer::Result(*result))
+                Answer::Result(*result)
             }
-            Ok(Some(Event::Started { index, worker_id })) => Some(Answer::Progress(ImageProgress {
-                index,
-                custom_id: self.names.get(index as usize).cloned().unwrap_or_default(),
-                state: ImageState::Running.into(),
-                worker_id,
-                ..ImageProgress::default()
-            })),
-            Ok(None) if self.summary_sent => None,
-            Ok(None) => {
-                self.summary_sent = true;
-                Some(Answer::Summary(StreamSummary {
-                    counts: Some(self.counts),
-                    total_duration: Some(platform::time::to_proto(self.since.elapsed())),
-                }))
+            Event::Started { index, worker_id } => {
+                self.progress.remove(index);
+                Answer::Progress(ImageProgress {
+                    index,
+                    custom_id: self.name(index),
+                    state: ImageState::Running.into(),
+                    worker_id,
+                    ..ImageProgress::default()
+                })
             }
         }
+    }
+
+    /// Tells again how images stand, as far as that has changed.
+    fn look(&mut self) {
+        let core = &self.core;
+        let changed = self.progress.look(|place| core.standing(place));
+        let told =
+            changed.into_iter().map(|(index, standing)| self.queued(index, standing)).collect::<Vec<_>>();
+        self.ready.extend(told);
+    }
+
+    fn queued(&self, index: u32, standing: Standing) -> Answer {
+        Answer::Progress(ImageProgress { custom_id: self.name(index), ..standing.progress(index) })
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.names.get(index as usize).cloned().unwrap_or_default()
+    }
+
+    fn summary(&mut self) -> Answer {
+        self.summary_sent = true;
+        Answer::Summary(StreamSummary {
+            counts: Some(self.counts),
+            total_duration: Some(platform::time::to_proto(self.since.elapsed())),
+        })
     }
 }

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+/// Up to a quarter longer than asked, and never shorter, so that many who are told the same do not come back at once.
+pub fn spread(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(1.0..=1.25))
+}
+
 /// Yields the pauses between attempts. Reset it after a success.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -37,6 +42,14 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spread_pause_is_never_shorter() {
+        let second = Duration::from_secs(1);
+        for _ in 0..1000 {
+            assert!((second..=second.mul_f64(1.25)).contains(&spread(second)));
+        }
+    }
 
     #[test]
     fn pauses_grow_to_the_longest_and_start_again_after_a_success() {

@@ -4,8 +4,10 @@ use proto::v1;
 
 use super::Controller;
 use crate::{
+    asked::Asked,
     clock::timestamp,
-    decide::{Decision, InstanceState, Rule, SLOW_WINDOW},
+    decide::{Decision, Instance, InstanceState, Observation, Rule, SLOW_WINDOW},
+    members::Member,
     shared::View,
     wire,
 };
@@ -15,15 +17,13 @@ impl Controller {
     pub(super) fn publish(&self, decision: Option<&Decision>) {
         let observation = self.observe();
         let asked = self.asked.as_ref();
-        let next_asked = asked.and_then(|asked| asked.next_ready(observation.at, observation.boot.warm));
-        let next_ready_time = self.roster.next_ready(observation.at).or(next_asked).map(timestamp);
+        let ready_asked = asked.and_then(|asked| asked.ready_times(observation.at, observation.boot.warm));
+        let ready_times = self.roster.ready_times(observation.at).or(ready_asked);
+        let next_ready_time = ready_times.map(|(next, _)| timestamp(next));
         let shown = wire::observation(&observation);
         let fleet = shown.fleet.clone().unwrap_or_default();
-        let images_per_second = {
-            let members = self.shared.members();
-            let ready = observation.instances.iter().filter(|one| one.state == InstanceState::Ready);
-            ready.filter_map(|one| members.get(&one.instance_id)?.rate()).sum()
-        };
+        let (images_per_second, worker_images_per_second) = self.rates(&observation);
+        let boot = asked.and_then(Asked::boot).or_else(|| self.roster.measured_boot());
         let capacity = proto::internal::v1::GatewaySessionResponse {
             ready: fleet.ready,
             starting: fleet.starting,
@@ -33,6 +33,11 @@ impl Controller {
                 Rule::Latency(latency) => Some(platform::time::to_proto(latency.target)),
                 Rule::Step(_) | Rule::Backlog(_) | Rule::Fixed(_) => None,
             },
+            boot: boot.map(platform::time::to_proto),
+            worker_images_per_second,
+            all_ready_time: ready_times.map(|(_, all)| timestamp(all)),
+            // Each gateway is told its own.
+            others_waiting: 0,
         };
         self.shared.capacity.send_if_modified(|last| {
             let changed = *last != capacity;
@@ -59,6 +64,7 @@ impl Controller {
             cost_per_hour_usd: billed as f64 * self.price_per_hour_usd,
             warnings: self.warnings(&observation),
             actual_p95,
+            skipped: Some(self.shared.members().skipped()),
             pause_in_force: self.words.shown_pause(),
             override_in_force: self.words.shown_override(),
             observation: Some(shown),
@@ -74,6 +80,16 @@ impl Controller {
             *last = view;
             changed
         });
+    }
+
+    /// Images a second: of the ready workers together, and of one; 0 until one was measured.
+    fn rates(&self, observation: &Observation) -> (f64, f64) {
+        let mut members = self.shared.members();
+        let each = members.measured_rate();
+        let ready = observation.instances.iter().filter(|one| one.state == InstanceState::Ready);
+        // One that has not measured yet is taken for one like the others.
+        let rate = |one: &Instance| members.get(&one.instance_id).and_then(Member::rate).or(each);
+        (ready.filter_map(rate).sum(), each.unwrap_or(0.0))
     }
 
     /// What was shown last.

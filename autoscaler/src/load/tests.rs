@@ -174,3 +174,25 @@ fn queue_stands_in_until_all_gateways_have_reported() {
     let queue = load.observe(at(110));
     assert_eq!((queue.visible, queue.approximate), (40, true));
 }
+
+#[test]
+fn refused_image_is_work_that_somebody_wants_done() {
+    let mut load = Load::default();
+    let refused = |total| GatewaySessionRequest { refused_total: total, ..report("a", 10, 0, 0) };
+    load.report(1, at(1), refused(0));
+    assert_eq!(load.observe(at(1)).visible, 0);
+    assert!(load.report(1, at(2), refused(3)), "worth a decision at once");
+    assert_eq!((load.observe(at(2)).visible, load.arrivals(at(3)).total), (1, 3));
+    assert_eq!(load.observe(at(12)).visible, 0, "who does not come back wants it no more");
+}
+
+#[test]
+fn gateway_is_told_what_waits_at_the_others() {
+    let mut load = Load::default();
+    for (session, gateway, waiting) in [(1, "a", 5), (2, "b", 7), (3, "c", 1)] {
+        load.report(session, at(1), report(gateway, 10, waiting, 0));
+    }
+    assert_eq!((load.waiting_elsewhere(1), load.waiting_elsewhere(2)), (8, 6));
+    load.disconnect(3);
+    assert_eq!(load.waiting_elsewhere(1), 7);
+}

@@ -76,7 +76,8 @@ fn boots_of_new_instances_are_measured_apart() {
         states(&mut roster, &mut members, &running, &[second]);
         assert!(roster.instances(&members)[0].cold);
         let expected = roster.boot().cold;
-        assert_eq!(roster.next_ready(at(second)), Some(at(second) + expected));
+        let due = at(second) + expected;
+        assert_eq!(roster.ready_times(at(second)), Some((due, due)));
         members.connect("local-1", at(second + boot)).unwrap();
         states(&mut roster, &mut members, &running, &[second + boot]);
     }

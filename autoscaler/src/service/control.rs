@@ -213,7 +213,9 @@ impl Step for GatewaySession {
                 () = not_leading(&mut leading) => return Err(follower()),
             }
         }
-        Ok(Some(*self.capacity.borrow_and_update()))
+        let capacity = *self.capacity.borrow_and_update();
+        let others_waiting = self.shared.load().waiting_elsewhere(self.session);
+        Ok(Some(GatewaySessionResponse { others_waiting, ..capacity }))
     }
 }
 

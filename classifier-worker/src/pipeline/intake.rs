@@ -139,8 +139,8 @@ impl Intake {
         let ticket = Arc::new(Ticket::new(delivery));
         self.held.add(&ticket, self.lease);
         tracing::debug!(task.id = ticket.task.task_id, attempt = ticket.attempt, "received");
-        if ticket.unwanted() == Some(Unwanted::Expired) {
-            return self.answer(&ticket, answer::expired(&self.identity, &ticket)).await;
+        if let Some(unwanted) = ticket.unwanted() {
+            return self.skip(&ticket, unwanted).await;
         }
         if let Err(error) = self.check_model(&ticket) {
             return self.fail(&ticket, &error).await;
@@ -182,6 +182,10 @@ impl Intake {
     async fn fetched(&self, fetched: Result<Fetched, tokio::task::JoinError>) -> Result<()> {
         let Fetched { ticket, content, took } =
             fetched.map_err(|error| Error::internal(error).context("fetch image"))?;
+        // Fetching took a while.
+        if let Some(unwanted) = ticket.unwanted() {
+            return self.skip(&ticket, unwanted).await;
+        }
         match content {
             Ok(content) => self.push(Work { ticket, content, fetch: Some(took) }).await,
             Err(error) if is_final(error.kind()) => self.fail(&ticket, &error).await,
@@ -239,6 +243,27 @@ impl Intake {
         self.answer(ticket, answer::failed(&self.identity, ticket, &Timing::start(None), error)).await
     }
 
+    /// Ends what nobody wants to be worked on.
+    async fn skip(&self, ticket: &Arc<Ticket>, unwanted: Unwanted) -> Result<()> {
+        self.pace.skipped(unwanted);
+        match unwanted {
+            Unwanted::Expired => self.answer(ticket, answer::expired(&self.identity, ticket)).await,
+            Unwanted::Cancelled => {
+                self.held.answered(&ticket.lease);
+                self.settle(Settlement::Ack(ticket.lease.clone())).await
+            }
+            Unwanted::Lost => {
+                self.held.remove(&ticket.lease);
+                Ok(())
+            }
+        }
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<()> {
+        let sent = self.settle.send(settlement).await;
+        sent.map_err(|_| Error::internal("the task that settles leases has ended"))
+    }
+
     async fn answer(&self, ticket: &Arc<Ticket>, result: proto::v1::ImageResult) -> Result<()> {
         self.held.answered(&ticket.lease);
         self.replies.answer(ticket, result).await
@@ -248,8 +273,7 @@ impl Intake {
         // Ours no more: nothing is said of it to its gateway.
         ticket.lose();
         self.held.answered(&ticket.lease);
-        let sent = self.settle.send(Settlement::Release(ticket.lease.clone())).await;
-        sent.map_err(|_| Error::internal("the task that settles leases has ended"))
+        self.settle(Settlement::Release(ticket.lease.clone())).await
     }
 }
 

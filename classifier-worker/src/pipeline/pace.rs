@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
+use proto::v1::SkippedImages;
 use tokio::sync::Notify;
+
+use super::held::Unwanted;
 
 /// Figures are over this many images: seconds of work for a real model, and still one page of memory.
 const RECENT: usize = 256;
@@ -32,14 +35,17 @@ pub(crate) struct Pace {
     recent: Mutex<VecDeque<Duration>>,
     completed: AtomicU64,
     busy_threads: AtomicUsize,
+    cancelled: AtomicU64,
+    expired: AtomicU64,
     changed: Notify,
 }
 
 /// One look at the figures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) busy_threads: usize,
     pub(crate) completed_total: u64,
+    pub(crate) skipped: SkippedImages,
     pub(crate) service_mean: Option<Duration>,
     pub(crate) service_p95: Option<Duration>,
 }
@@ -66,6 +72,16 @@ impl Pace {
         self.changed.notify_one();
     }
 
+    /// An image was not classified, since nobody waits for it. One whose lease was lost is counted by who has it now.
+    pub(crate) fn skipped(&self, unwanted: Unwanted) {
+        match unwanted {
+            Unwanted::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
+            Unwanted::Expired => self.expired.fetch_add(1, Ordering::Relaxed),
+            Unwanted::Lost => return,
+        };
+        self.changed.notify_one();
+    }
+
     /// Waits for a batch that begins or ends. One waiter.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -83,6 +99,10 @@ impl Pace {
         Figures {
             busy_threads: self.busy_threads.load(Ordering::Relaxed),
             completed_total: self.completed.load(Ordering::Relaxed),
+            skipped: SkippedImages {
+                cancelled: self.cancelled.load(Ordering::Relaxed),
+                expired: self.expired.load(Ordering::Relaxed),
+            },
             service_mean: self.service_mean(),
             service_p95: sorted.get((sorted.len() * 95 / 100).min(sorted.len().saturating_sub(1))).copied(),
         }

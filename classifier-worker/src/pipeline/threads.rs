@@ -89,13 +89,22 @@ impl Bench {
                 Err(outcome) => answered += self.hand_over(outcome),
             }
         }
-        // Decoding took a while: a batch of which nobody wants anything any more has no pass.
-        if !prepared.iter().all(|one| one.ticket.unwanted().is_some()) {
-            answered += self.classify(model, &mut prepared);
-        }
-        for one in prepared {
-            let unwanted = one.ticket.unwanted().unwrap_or(Unwanted::Cancelled);
-            answered += self.hand_over(self.skip(one.ticket, unwanted));
+        // Decoding took a while: what nobody wants any more has no pass. What is left goes in as few as its slots allow.
+        let mut slot = 0;
+        let mut prepared = prepared.into_iter().map(|one| (one.ticket.unwanted(), one)).peekable();
+        while let Some((unwanted, one)) = prepared.next() {
+            if let Some(unwanted) = unwanted {
+                answered += self.hand_over(self.skip(one.ticket, unwanted));
+                slot += 1;
+                continue;
+            }
+            let mut run = vec![one];
+            while let Some((_, next)) = prepared.next_if(|(unwanted, _)| unwanted.is_none()) {
+                run.push(next);
+            }
+            let first = slot;
+            slot += run.len();
+            answered += self.classify(model, first, run);
         }
         self.pace.end_batch(answered, begun.elapsed());
     }
@@ -124,31 +133,29 @@ impl Bench {
         }
     }
 
-    /// One pass for all of them; if it fails, one for each, so that a bad image fails alone.
-    /// Leaves in `prepared` what nobody wanted before its turn came.
-    fn classify(&self, model: &mut dyn Model, prepared: &mut Vec<Prepared>) -> usize {
-        let count = prepared.len();
+    /// One pass for all of them, in the slots from `first` on; if it fails, one for each, so that a bad image fails alone.
+    fn classify(&self, model: &mut dyn Model, first: usize, mut run: Vec<Prepared>) -> usize {
+        let count = run.len();
         let begun = Instant::now();
-        let passed = guarded(Kind::InferenceFailed, || pass(model, 0, count));
+        let passed = guarded(Kind::InferenceFailed, || pass(model, first, count));
         let took = begun.elapsed();
         let mut answered = 0;
         match passed {
             Ok(answers) => {
-                for (one, classes) in prepared.drain(..).zip(answers) {
+                for (one, classes) in run.into_iter().zip(answers) {
                     answered += self.answer(one, Ok(classes), (took, count));
                 }
             }
             Err(error) if count == 1 => {
-                if let Some(one) = prepared.pop() {
+                if let Some(one) = run.pop() {
                     answered += self.answer(one, Err(error), (took, 1));
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, batch_size = count, "pass failed, trying its images one by one");
-                let mut unwanted = Vec::new();
-                for (slot, one) in prepared.drain(..).enumerate() {
-                    if one.ticket.unwanted().is_some() {
-                        unwanted.push(one);
+                for (slot, one) in (first..).zip(run) {
+                    if let Some(unwanted) = one.ticket.unwanted() {
+                        answered += self.hand_over(self.skip(one.ticket, unwanted));
                         continue;
                     }
                     let begun = Instant::now();
@@ -156,7 +163,6 @@ impl Bench {
                         .map(|mut answers| answers.pop().unwrap_or_default());
                     answered += self.answer(one, classes, (begun.elapsed(), 1));
                 }
-                *prepared = unwanted;
             }
         }
         answered
@@ -184,6 +190,7 @@ impl Bench {
     }
 
     fn skip(&self, ticket: Arc<Ticket>, unwanted: Unwanted) -> Outcome {
+        self.pace.skipped(unwanted);
         if unwanted == Unwanted::Expired {
             let result = answer::expired(&self.identity, &ticket);
             return Outcome::Answer(ticket, Box::new(result));
@@ -246,6 +253,9 @@ mod tests {
         slots: Vec<String>,
         passes: Vec<usize>,
         cancels: Vec<Arc<Ticket>>,
+        /// The image whose decoding does; empty: the first.
+        cancels_with: String,
+        pace: Arc<Pace>,
     }
 
     impl Model for Obedient {
@@ -270,8 +280,10 @@ mod tests {
             }
             self.slots.truncate(slot);
             self.slots.push(image.custom_id.clone());
-            for ticket in self.cancels.drain(..) {
-                ticket.cancel();
+            if self.cancels_with.is_empty() || self.cancels_with == image.custom_id {
+                for ticket in self.cancels.drain(..) {
+                    ticket.cancel();
+                }
             }
             Ok(())
         }
@@ -311,7 +323,7 @@ mod tests {
         };
         let bench = Bench {
             line: Arc::new(Line::new(8)),
-            pace: Arc::default(),
+            pace: Arc::clone(&model.pace),
             identity: Arc::new(identity),
             outcomes,
             batch_max: 8,
@@ -373,6 +385,31 @@ mod tests {
         assert_eq!(told(&outcomes, "cancelled"), "Cancelled");
         assert_eq!(told(&outcomes, "lost"), "Lost");
         assert!(model.passes.is_empty());
+        let skipped = model.pace.figures().skipped;
+        assert_eq!((skipped.cancelled, skipped.expired), (1, 0), "a lost one is counted elsewhere");
+    }
+
+    #[test]
+    fn image_whose_deadline_passed_in_the_line_is_counted_as_expired() {
+        let mut model = Obedient::default();
+        let outcomes = work(&mut model, vec![ticket("late"), ticket("a")]);
+        assert_eq!(told(&outcomes, "late"), "Expired EXPIRED_IN_QUEUE");
+        assert_eq!(model.passes, [1]);
+        assert_eq!(model.pace.figures().skipped.expired, 1);
+    }
+
+    #[test]
+    fn image_that_is_cancelled_while_others_are_decoded_is_not_in_their_pass() {
+        let tickets = ["a", "b", "c", "d", "e"].map(ticket);
+        let [_, b, _, _, e] = &tickets;
+        let mut model = Obedient { cancels: vec![Arc::clone(b), Arc::clone(e)], ..Obedient::default() };
+        // Looked at before decoding too, so it is the decoding of the last that does it.
+        model.cancels_with = "e".to_owned();
+        let outcomes = work(&mut model, tickets.to_vec());
+        let found = ["a", "b", "c", "d", "e"].map(|name| told(&outcomes, name));
+        assert_eq!(found, ["Succeeded 1", "Cancelled", "Succeeded 2", "Succeeded 2", "Cancelled"]);
+        assert_eq!(model.passes, [1, 2]);
+        assert_eq!(model.pace.figures().skipped.cancelled, 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use platform::{
 use proto::internal::v1::task::Input;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{Ended, Options, Worker, model::ModelUrl};
+use crate::{Ended, Options, Worker, model::ModelUrl, pipeline::Status};
 
 mod autoscaler;
 mod delivery;
@@ -19,6 +19,7 @@ mod drain;
 mod faults;
 mod gateway;
 mod photographs;
+mod skips;
 
 /// Far longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -189,7 +189,8 @@ impl Group {
             Asked { images, priority: moment.priority, start_by: moment.start_by, patience: self.patience };
         core.admit(asked).await?;
         let registrations = prepared.iter().map(|one| one.registration.clone()).collect::<Vec<_>>();
-        let (placed, queueing) = core.pending.register(&registrations, self.caller())?;
+        let registered = core.pending.register(&registrations, self.caller());
+        let (placed, queueing) = registered.map_err(|error| core.come_back(error, images))?;
         // From here on dropping the group takes them out again.
         let (mut sending, mut again) = (Vec::with_capacity(images), Vec::new());
         for (one, placed) in prepared.into_iter().zip(placed) {
@@ -205,7 +206,7 @@ impl Group {
             }
         }
         if !sending.is_empty() {
-            self.send(sending).await.map_err(|error| error.with_retry_after(Duration::from_secs(1)))?;
+            self.send(sending).await.map_err(|error| core.come_back(error, images))?;
         }
         queueing.sent();
         Ok(again)

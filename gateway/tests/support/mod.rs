@@ -25,6 +25,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
+pub mod autoscaler;
 pub mod wire;
 
 pub struct System {

@@ -41,6 +41,7 @@ pub async fn check_with(queue: Arc<dyn Queue>, order: Order) {
     extended_lease_keeps_the_task(&queue).await;
     released_task_is_back_at_once(&queue, order).await;
     interactive_comes_before_batch(&queue, order).await;
+    batch_is_not_starved(&queue).await;
     dropped_receive_loses_nothing(&queue).await;
     many_receivers_get_each_task_once(&queue).await;
     task_is_dead_lettered_after_the_last_attempt(&queue).await;
@@ -193,6 +194,35 @@ async fn interactive_comes_before_batch(queue: &Arc<dyn Queue>, order: Order) {
     let batch = came.pop();
     assert_eq!(order.of(came.iter().map(String::as_str).collect()), ["now", "unspecified"]);
     assert_eq!(batch.as_deref(), Some("batch"), "last in any order");
+}
+
+/// While there is always an interactive task to take.
+async fn batch_is_not_starved(queue: &Arc<dyn Queue>) {
+    const TAKEN: usize = 32;
+    queue.stop_receiving().await.expect("stop receiving");
+    let with = |id: String, priority: Priority| Task { priority: priority.into(), ..task(&id) };
+    let interactive = |i: usize| with(format!("interactive-{i}"), Priority::Interactive);
+    let batch = (0..TAKEN).map(|i| with(format!("batch-{i}"), Priority::Batch));
+    queue.send((0..10).map(interactive).chain(batch).collect()).await.expect("send");
+    let mut came = Vec::new();
+    while came.len() < TAKEN {
+        let got = receive(queue, 1, AT_ONCE).await;
+        for delivery in &got {
+            came.push(delivery.task.priority());
+            queue.send(vec![interactive(10 + came.len())]).await.expect("send");
+        }
+        ack(queue, &got).await;
+    }
+    let batch = came.iter().filter(|priority| **priority == Priority::Batch).count();
+    // One in eight; a kind that has to look for batch may be one turn behind, or ahead.
+    assert!((TAKEN / 8 - 1..=TAKEN / 8 + 1).contains(&batch), "{batch} of {TAKEN} are batch");
+    loop {
+        let rest = receive(queue, 10, AT_ONCE).await;
+        if rest.is_empty() {
+            return;
+        }
+        ack(queue, &rest).await;
+    }
 }
 
 async fn dropped_receive_loses_nothing(queue: &Arc<dyn Queue>) {

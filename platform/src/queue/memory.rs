@@ -2,7 +2,7 @@
 //! tests run on it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,7 +12,10 @@ use prost::Message as _;
 use proto::v1::Priority;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{ATTEMPTS_MAX, Counts, Delivery, Lease, Queue, Receive, Task};
+use super::{
+    ATTEMPTS_MAX, Counts, Delivery, Lease, Queue, Receive, Task,
+    turns::{BATCH, INTERACTIVE, Turns},
+};
 use crate::{Error, Kind, Result};
 
 /// What the queue may hold, waiting and leased together. Over either, `send` answers `QueueFull`.
@@ -40,8 +43,12 @@ pub struct MemoryQueue {
 
 #[derive(Default)]
 struct State {
-    /// Interactive and batch.
-    waiting: [VecDeque<Waiting>; 2],
+    /// Interactive and batch, by order of arrival. One that comes back has its old place again.
+    waiting: [BTreeMap<u64, Waiting>; 2],
+    /// Where each of them is, by its id.
+    places: HashMap<String, u64>,
+    turns: Turns,
+    next_place: u64,
     leased: HashMap<u64, Leased>,
     /// The same leases by their end, so that the next one to end is found without a search.
     ends: BTreeSet<(Instant, u64)>,
@@ -50,6 +57,8 @@ struct State {
 }
 
 struct Waiting {
+    /// In the order of arrival.
+    place: u64,
     task: Task,
     bytes: usize,
     since: Instant,
@@ -89,7 +98,7 @@ impl MemoryQueue {
         self.end_leases(&mut state, now);
         let mut deliveries = Vec::new();
         while deliveries.len() < max {
-            let Some(mut entry) = state.waiting.iter_mut().find_map(VecDeque::pop_front) else { break };
+            let Some(mut entry) = state.next() else { break };
             entry.attempts += 1;
             let (token, end) = (state.next_lease, now + lease);
             state.next_lease += 1;
@@ -124,24 +133,48 @@ impl MemoryQueue {
             state.bytes -= entry.bytes;
             entry.attempts = 0;
             dead.put(&mut dead.lock(), entry);
-        } else if let Some(list) = state.waiting.get_mut(list_of(&entry.task)) {
-            // In front: it has waited longer than what came since.
-            list.push_front(entry);
+        } else {
+            // At its old place: it has waited longer than what came since.
+            state.wait(entry);
             self.visible.notify_one();
         }
     }
 
-    fn put(&self, state: &mut State, entry: Waiting) {
+    fn put(&self, state: &mut State, mut entry: Waiting) {
         state.bytes += entry.bytes;
-        if let Some(list) = state.waiting.get_mut(list_of(&entry.task)) {
-            list.push_back(entry);
-        }
+        entry.place = state.next_place;
+        state.next_place += 1;
+        state.wait(entry);
         self.visible.notify_one();
     }
 }
 
-fn list_of(task: &Task) -> usize {
-    usize::from(task.priority() == Priority::Batch)
+impl State {
+    fn wait(&mut self, entry: Waiting) {
+        self.places.insert(entry.task.task_id.clone(), entry.place);
+        if let Some(line) = self.waiting.get_mut(line_of(&entry.task)) {
+            line.insert(entry.place, entry);
+        }
+    }
+
+    /// Takes out the one whose turn it is.
+    fn next(&mut self) -> Option<Waiting> {
+        let waiting = &self.waiting;
+        let line = self.turns.next(|line| waiting.get(line).is_some_and(|line| !line.is_empty()))?;
+        let (_, entry) = self.waiting.get_mut(line)?.pop_first()?;
+        self.places.remove(&entry.task.task_id);
+        Some(entry)
+    }
+
+    fn withdraw(&mut self, task_id: &str) {
+        let Some(place) = self.places.remove(task_id) else { return };
+        let withdrawn = self.waiting.iter_mut().find_map(|line| line.remove(&place));
+        self.bytes -= withdrawn.map_or(0, |entry| entry.bytes);
+    }
+}
+
+fn line_of(task: &Task) -> usize {
+    if task.priority() == Priority::Batch { BATCH } else { INTERACTIVE }
 }
 
 /// The number in a lease, if it is one of ours.
@@ -155,7 +188,7 @@ impl Queue for MemoryQueue {
         let now = Instant::now();
         let sizes = tasks.iter().map(Task::encoded_len).collect::<Vec<_>>();
         let mut state = self.lock();
-        let held = state.waiting.iter().map(VecDeque::len).sum::<usize>() + state.leased.len();
+        let held = state.waiting.iter().map(BTreeMap::len).sum::<usize>() + state.leased.len();
         let full = |what: &str, limit: usize| {
             Error::new(
                 Kind::QueueFull,
@@ -171,7 +204,7 @@ impl Queue for MemoryQueue {
             return Err(full("bytes", self.limits.bytes_max));
         }
         for (task, bytes) in tasks.into_iter().zip(sizes) {
-            self.put(&mut state, Waiting { task, bytes, since: now, attempts: 0 });
+            self.put(&mut state, Waiting { place: 0, task, bytes, since: now, attempts: 0 });
         }
         Ok(())
     }
@@ -244,26 +277,18 @@ impl Queue for MemoryQueue {
         let now = Instant::now();
         let mut state = self.lock();
         self.end_leases(&mut state, now);
-        let oldest = state.waiting.iter().flatten().map(|entry| entry.since).min();
+        let first = |line: &BTreeMap<u64, Waiting>| line.first_key_value().map(|(_, entry)| entry.since);
+        let oldest = state.waiting.iter().filter_map(first).min();
         Ok(Counts {
-            visible: state.waiting.iter().map(VecDeque::len).sum::<usize>() as u64,
+            visible: state.waiting.iter().map(BTreeMap::len).sum::<usize>() as u64,
             leased: state.leased.len() as u64,
             oldest_age: oldest.map_or(Duration::ZERO, |since| now - since),
         })
     }
 
     fn withdraw(&self, task_ids: &[String]) {
-        let withdrawn = task_ids.iter().map(String::as_str).collect::<HashSet<_>>();
-        let mut freed = 0;
         let mut state = self.lock();
-        for waiting in &mut state.waiting {
-            waiting.retain(|entry| {
-                let stays = !withdrawn.contains(entry.task.task_id.as_str());
-                freed += if stays { 0 } else { entry.bytes };
-                stays
-            });
-        }
-        state.bytes -= freed;
+        task_ids.iter().for_each(|task_id| state.withdraw(task_id));
     }
 
     fn dead_letters(&self) -> Option<Arc<dyn Queue>> {
@@ -309,5 +334,26 @@ mod tests {
         queue.withdraw(&["a".to_owned()]);
         queue.send(vec![big("b")]).await.unwrap();
         assert_eq!(queue.counts().await.unwrap().visible, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batch_has_one_turn_in_eight_and_a_task_given_back_its_old_place() {
+        let queue = MemoryQueue::new(MemoryLimits::default());
+        let of = |id: String, priority: Priority| Task { priority: priority.into(), ..task(&id) };
+        let interactive = (0..20).map(|i| of(format!("i{i}"), Priority::Interactive));
+        let batch = (0..3).map(|i| of(format!("b{i}"), Priority::Batch));
+        queue.send(interactive.chain(batch).collect()).await.unwrap();
+        let receive = |max: u32| Receive {
+            max: NonZeroU32::new(max).unwrap(),
+            wait: Duration::ZERO,
+            lease: Duration::from_secs(30),
+        };
+        let first = queue.receive(receive(8)).await.unwrap();
+        let ids = |held: &[Delivery]| held.iter().map(|one| one.task.task_id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&first), ["i0", "i1", "i2", "i3", "i4", "i5", "i6", "b0"]);
+        // Back in any order, and out again in the one they had.
+        queue.release(&[first[1].lease.clone(), first[0].lease.clone()]).await.unwrap();
+        queue.withdraw(&["i7".to_owned(), "unknown".to_owned()]);
+        assert_eq!(ids(&queue.receive(receive(3)).await.unwrap()), ["i0", "i1", "i8"]);
     }
 }

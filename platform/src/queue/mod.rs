@@ -15,11 +15,13 @@ pub mod faulty;
 mod memory;
 #[cfg(feature = "aws")]
 mod sqs;
+mod turns;
 
 pub use broker::BrokerQueue;
 pub use memory::{MemoryLimits, MemoryQueue};
 #[cfg(feature = "aws")]
 pub use sqs::{Letter, Mailbox, SqsQueue};
+pub use turns::TURNS;
 
 /// A task after this many deliveries without an ack is dead-lettered (DESIGN section 5).
 pub const ATTEMPTS_MAX: u32 = 3;
@@ -35,8 +37,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn send(&self, tasks: Vec<Task>) -> Result<()>;
 
     /// Waits up to `wait` for at least one task, then answers at once with what is there, interactive
-    /// before batch, oldest first within a priority where the kind keeps an order. Empty when the wait
-    /// is over.
+    /// before batch but for one in [`TURNS`], so that batch is not starved; oldest first within a priority
+    /// where the kind keeps an order. Empty when the wait is over.
     async fn receive(&self, receive: Receive) -> Result<Vec<Delivery>>;
 
     /// Extends leases to `by` from now. Answers with those that had ended: their tasks may be

@@ -12,10 +12,17 @@ use super::{
     Receive,
     line::{BATCH_MAX, Incoming, Line, POLL_MAX, whole_seconds},
 };
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    queue::turns::{BATCH, INTERACTIVE, TURNS},
+};
 
-/// A queue is asked only when the one before it has had nothing for this long: interactive comes first.
+/// Batch is asked when interactive has had nothing for this long: interactive comes first. And when its turn has come.
 const AFTER_THE_FIRST: Duration = Duration::from_millis(100);
+
+/// How long batch is asked when its turn has come and interactive has something: the shortest wait at which SQS asks all
+/// of its machines, and not some.
+const TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// A look without a wait still takes a round trip; one that takes longer than this is not waited for.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -51,6 +58,10 @@ struct State {
     /// Since when each line is polled.
     polled: Vec<Option<Instant>>,
     failed: Option<Error>,
+    /// Interactive messages handed over since batch was last asked.
+    since_batch: usize,
+    /// Batch messages whose turn has come: they go first.
+    batch_first: usize,
     /// Whether somebody gives back what nobody takes.
     is_kept: bool,
 }
@@ -61,6 +72,8 @@ impl Inbox {
             arrived: lines.iter().map(|_| VecDeque::new()).collect(),
             polled: vec![None; lines.len()],
             failed: None,
+            since_batch: 0,
+            batch_first: 0,
             is_kept: false,
         };
         let link = Arc::new(Link { state: Mutex::new(state), changed: Notify::new() });
@@ -137,10 +150,17 @@ impl Inbox {
             };
             // Without time to wait there is but one look, at all of them.
             let is_due = is_due || receive.wait.is_zero();
+            let is_turn = at == BATCH && state.is_batch_due(max);
+            let wait = if is_turn && !is_due { wait.min(TURN_WAIT) } else { wait };
+            let is_due = is_due || is_turn;
             let Some(polled) = state.polled.get_mut(at).filter(|polled| polled.is_none() && is_due) else {
                 continue;
             };
             *polled = Some(Instant::now());
+            if at == BATCH {
+                state.batch_first = if is_turn { max } else { 0 };
+                state.since_batch = 0;
+            }
             let (line, lines, link) = (Arc::clone(line), self.lines.clone(), Arc::clone(&self.link));
             let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             while polls.try_join_next().is_some() {}
@@ -212,22 +232,40 @@ impl Link {
 }
 
 impl State {
-    /// What is there, interactive first. What is stale by now is left to be given back.
+    /// What is there: batch whose turn has come, then interactive first. What is stale by now is left to be given back.
+    ///
+    /// Batch is not mixed in one by one, as other kinds do: what was received waits under its lease, so it is handed
+    /// over before more is asked for.
     fn take(&mut self, max: usize) -> Vec<Arrival> {
-        let now = Instant::now();
         let mut taken = Vec::new();
-        for arrived in &mut self.arrived {
-            let mut left = VecDeque::new();
-            for arrival in arrived.drain(..) {
-                if taken.len() < max && arrival.stale > now {
-                    taken.push(arrival);
-                } else {
-                    left.push_back(arrival);
-                }
-            }
-            *arrived = left;
-        }
+        self.batch_first -= self.take_of(BATCH, max.min(self.batch_first), &mut taken);
+        let interactive = self.take_of(INTERACTIVE, max.saturating_sub(taken.len()), &mut taken);
+        self.since_batch = self.since_batch.saturating_add(interactive);
+        self.take_of(BATCH, max.saturating_sub(taken.len()), &mut taken);
         taken
+    }
+
+    /// How many of one line were taken: `count` at most.
+    fn take_of(&mut self, line: usize, count: usize, taken: &mut Vec<Arrival>) -> usize {
+        let now = Instant::now();
+        let before = taken.len();
+        let Some(arrived) = self.arrived.get_mut(line) else { return 0 };
+        let mut left = VecDeque::new();
+        for arrival in arrived.drain(..) {
+            if taken.len() - before < count && arrival.stale > now {
+                taken.push(arrival);
+            } else {
+                left.push_back(arrival);
+            }
+        }
+        *arrived = left;
+        taken.len() - before
+    }
+
+    /// Whether so much interactive was handed over that batch has the next call, for `max` messages.
+    fn is_batch_due(&self, max: usize) -> bool {
+        let interactive_a_turn = usize::try_from(TURNS - 1).unwrap_or(usize::MAX);
+        self.since_batch >= max.saturating_mul(interactive_a_turn)
     }
 
     /// Takes out what is stale, by line, and says when more will be.
