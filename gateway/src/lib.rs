@@ -280,6 +280,8 @@ impl Gateway {
         let ended = tokio::select! {
             served = async { tokio::try_join!(callers, workers) } => served.map(drop),
             ended = background => ended,
+            // A worker that hangs does not hold up the end.
+            () = readiness::after_last_words(shutdown) => Ok(()),
         };
         if let Some(queue) = &self.answers {
             queue.remove().await;

@@ -128,10 +128,18 @@ async fn look(queue: &dyn Queue) -> Result<()> {
     }
 }
 
-/// What is left after the grace is told so by then; the rest is closed without an answer.
-pub async fn last_words(closing: &Shutdown) {
-    const MOMENT: Duration = Duration::from_millis(300);
-    closing.abort.cancelled().await;
+/// What takes to tell those who are left after the grace, well within what `Shutdown::run` gives.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// Callers that are left after the grace are told so by then; the rest is closed without an answer.
+pub async fn last_words(shutdown: &Shutdown) {
+    shutdown.abort.cancelled().await;
+    tokio::time::sleep(MOMENT).await;
+}
+
+/// As long again, for workers to be let go.
+pub async fn after_last_words(shutdown: &Shutdown) {
+    last_words(shutdown).await;
     tokio::time::sleep(MOMENT).await;
 }
 

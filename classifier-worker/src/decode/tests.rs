@@ -6,6 +6,7 @@ use image::{
 
 use super::*;
 
+mod arbitrary;
 mod flat_jpeg;
 
 use flat_jpeg::FlatJpeg;

@@ -13,6 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{Ended, Options, Worker, model::ModelUrl, pipeline::Status};
 
+mod arbitrary;
 mod autoscaler;
 mod delivery;
 mod drain;

@@ -104,6 +104,8 @@ pub(super) fn base_name(file_name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -146,5 +148,34 @@ mod tests {
         check("folder/", "image");
         check(" ", "image");
         assert_eq!(base_name(&"ü".repeat(300)).len(), 254);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_gives_names_that_are_not_longer_than_it_and_never_paths(
+            header in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..300),
+                r#"form-data(; ?(name|filename|filename\*|x)=("?[\PC%\\'"=;]{0,20}"?|utf-8''[%a-f0-9]{0,9})){0,5}"#
+                    .prop_map(String::into_bytes),
+            ]
+        ) {
+            let Disposition { field, file_name } = Disposition::parse(&header);
+            // A byte that is not UTF-8 is shown as one of three bytes.
+            prop_assert!(field.len() <= 3 * header.len());
+            let name = base_name(&file_name.unwrap_or_default());
+            prop_assert!((1..=255).contains(&name.len()));
+            prop_assert!(!name.contains(['/', '\\']) && !name.chars().any(char::is_control));
+        }
+    }
+
+    /// Twice the header takes about twice the time: a megabyte of each is a fraction of a second.
+    #[test]
+    fn long_headers_are_read_in_one_go() {
+        let since = std::time::Instant::now();
+        for piece in ["a=;", "a", ";", "=", "\"", "\\", "a=\"b\";", "%22", "filename*=utf-8''%41;"] {
+            let header = format!("form-data; {}", piece.repeat(1_000_000 / piece.len()));
+            base_name(&Disposition::parse(header.as_bytes()).file_name.unwrap_or_default());
+        }
+        assert!(since.elapsed() < std::time::Duration::from_secs(60), "quadratic would be hours");
     }
 }

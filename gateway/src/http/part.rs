@@ -92,3 +92,62 @@ fn of_json(body: &[u8]) -> Result<Part> {
         .map_err(|error| Error::invalid("content", format!("not base64: {error}")))?;
     Ok(Part { field: String::new(), file_name: base_name(&json.filename), content: content.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces that forms are made of, in any order, with anything between them.
+    fn form() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"--X\r\n".to_vec()),
+            Just(b"\r\n--X--\r\n".to_vec()),
+            Just(b"Content-Disposition: form-data; name=\"f\"; filename=\"a.jpg\"\r\n".to_vec()),
+            Just(b"Content-Type: image/jpeg\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"\xff\xd8\xff".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ];
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    fn content_type() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            4 => Just(b"multipart/form-data; boundary=X".to_vec()),
+            1 => Just(b"multipart/form-data; boundary=\"\"".to_vec()),
+            1 => Just(b"application/json".to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..60),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_a_part_of_itself_or_refused(
+            content_type in content_type(),
+            body in prop_oneof![3 => form(), 1 => prop::collection::vec(any::<u8>(), 0..500)],
+        ) {
+            let Ok(content_type) = HeaderValue::from_bytes(&content_type) else { return Ok(()) };
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+            let length = body.len();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            match runtime.block_on(find(&headers, body.into())) {
+                Ok(part) => {
+                    prop_assert!(part.content.len() <= length && part.field.len() <= 3 * length);
+                    prop_assert!((1..=255).contains(&part.file_name.len()));
+                }
+                Err(error) => prop_assert!(matches!(error.kind().http(), 400 | 415), "{error:?}"),
+            }
+        }
+
+        #[test]
+        fn any_json_is_an_image_or_refused(text in r#"\{"(image|content)": ?"\PC{0,40}"(, ?"filename": ?"?\PC{0,20}"?)?\}|\PC{0,60}"#) {
+            if let Ok(part) = of_json(text.as_bytes()) {
+                prop_assert!(part.content.len() <= text.len());
+                prop_assert!((1..=255).contains(&part.file_name.len()));
+            }
+        }
+    }
+}

@@ -64,6 +64,8 @@ fn parse(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -77,6 +79,17 @@ mod tests {
         check("1M", Some(Duration::from_secs(60)));
         for bad in ["", "m", "10", "-1S", "+1S", "123456789S", "1x", "1 S", "é"] {
             check(bad, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_a_timeout_that_clocks_can_take_or_none(value in r"\PC{0,12}|[0-9]{0,10}[HMSmunx]?") {
+            if let Some(timeout) = parse(&value) {
+                prop_assert!(timeout <= Duration::from_secs(99_999_999 * 3600));
+                prop_assert!(Instant::now().checked_add(timeout).is_some());
+                prop_assert!((2..=9).contains(&value.len()));
+            }
         }
     }
 }

@@ -105,6 +105,7 @@ impl Drop for Carried {
 #[cfg(test)]
 mod tests {
     use axum::{Router, routing::get};
+    use proptest::prelude::*;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -144,5 +145,19 @@ mod tests {
             assert_eq!(header, body);
         }
         assert_eq!(answered(Some(&long[1..])).await.0.len(), BYTES_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_an_id_for_logs_or_none(given in prop::collection::vec(any::<u8>(), 0..200)) {
+            let Ok(value) = HeaderValue::from_bytes(&given) else { return Ok(()) };
+            let headers = HeaderMap::from_iter([(HEADER, value)]);
+            if let Some(id) = of_caller(&headers) {
+                prop_assert_eq!(id.as_bytes(), given.as_slice());
+                prop_assert!((1..=BYTES_MAX).contains(&id.len()));
+                prop_assert!(id.chars().all(|character| character.is_ascii_graphic()));
+                prop_assert!(HeaderValue::from_str(&id).is_ok());
+            }
+        }
     }
 }

@@ -96,3 +96,76 @@ impl HttpBody for Ending {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, routing::post};
+    use tonic_types::StatusExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn router(shutdown: &Shutdown) -> Router {
+        let endless =
+            || async { Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>()) };
+        Router::new()
+            .route("/a.B/Answer", post(|| async { "answer" }))
+            .route("/a.B/Hang", post(std::future::pending::<()>))
+            .route("/a.B/Stream", post(endless))
+            .route("/grpc.health.v1.Health/Watch", post(endless))
+            .layer(axum::middleware::from_fn_with_state(shutdown.clone(), refuse_or_end))
+    }
+
+    async fn call(router: &Router, path: &str) -> Response {
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    }
+
+    fn check(headers: &HeaderMap) {
+        let status = Status::from_header_map(headers).unwrap();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DRAINING");
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
+        assert!(headers.contains_key("grpc-retry-pushback-ms"));
+    }
+
+    /// The trailers of a body that ends.
+    async fn trailers(mut body: Body) -> HeaderMap {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        assert!(body.is_end_stream());
+        frame.unwrap().unwrap().into_trailers().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_call_on_an_open_connection_is_refused_and_may_be_tried_again() {
+        let shutdown = Shutdown::new();
+        let router = router(&shutdown);
+        assert!(call(&router, "/a.B/Answer").await.headers().get("grpc-status").is_none());
+        shutdown.stop.cancel();
+        check(call(&router, "/a.B/Answer").await.headers());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_in_flight_go_on_after_the_stop_and_end_with_the_grace() {
+        let shutdown = Shutdown::new();
+        let router = router(&shutdown);
+        let stream = call(&router, "/a.B/Stream").await.into_body();
+        let streaming = tokio::spawn(trailers(stream));
+        let hanging = tokio::spawn(async move { call(&router, "/a.B/Hang").await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        shutdown.stop.cancel();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!streaming.is_finished() && !hanging.is_finished(), "ended at the stop");
+        shutdown.abort.cancel();
+        check(&streaming.await.unwrap());
+        check(hanging.await.unwrap().headers());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_of_health_ends_at_the_stop() {
+        let shutdown = Shutdown::new();
+        let watch = call(&router(&shutdown), "/grpc.health.v1.Health/Watch").await.into_body();
+        shutdown.stop.cancel();
+        check(&trailers(watch).await);
+    }
+}

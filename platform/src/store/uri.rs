@@ -74,6 +74,8 @@ pub(super) fn check_bucket(bucket: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,6 +120,22 @@ mod tests {
         ] {
             let error = S3Uri::parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::Kind::InvalidRequest, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_apart_and_put_together_again_or_refused(
+            text in r"\PC{0,80}|s3://[a-z0-9.-]{0,70}(/\PC{0,40}(\?versionId=\PC{0,8}){0,2})?"
+        ) {
+            if let Ok(uri) = S3Uri::parse(&text) {
+                prop_assert_eq!(uri.to_string(), text.as_str());
+                prop_assert!(check_bucket(&uri.bucket).is_ok());
+                prop_assert!((1..=KEY_BYTES_MAX).contains(&uri.key.len()));
+            }
+            if let Ok((bucket, prefix)) = S3Uri::parse_prefix(&text) {
+                prop_assert!(check_bucket(&bucket).is_ok() && prefix.len() <= KEY_BYTES_MAX);
+            }
         }
     }
 }
