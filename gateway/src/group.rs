@@ -41,7 +41,6 @@ pub enum Picture {
     Object(String),
     /// An object of our own store, or the part of it that is the image: a job's images were put there before it was
     /// promised anything.
-    #[allow(dead_code)] // Jobs come next.
     Stored {
         key: String,
         part: Option<Range<u64>>,

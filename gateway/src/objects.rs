@@ -20,7 +20,11 @@ impl Objects {
     }
 
     /// Whether the object's bucket may be read.
-    pub fn allow(&self, uri: &str) -> Result<platform::store::S3Uri> {
+    pub fn allow(&self, uri: &str) -> Result<()> {
+        self.allowed(uri).map(drop)
+    }
+
+    fn allowed(&self, uri: &str) -> Result<platform::store::S3Uri> {
         let object = self.scheme(uri).and_then(|()| platform::store::S3Uri::parse(uri))?;
         self.allow_bucket(&object.bucket)?;
         Ok(object)
@@ -51,7 +55,7 @@ impl Objects {
 
     /// The whole object, for lists of images.
     pub async fn read(&self, uri: &str, bytes_max: usize) -> Result<bytes::Bytes> {
-        self.s3.get(&self.allow(uri)?, bytes_max as u64).await
+        self.s3.get(&self.allowed(uri)?, bytes_max as u64).await
     }
 
     /// What lies below `s3://BUCKET/PREFIX`: the name after the prefix, the URI and the size of each, at most `max`.
@@ -70,7 +74,7 @@ impl Objects {
     /// The object, not over the limit, pinned to the version it has now: what the caller meant is what is classified.
     pub async fn check(&self, uri: &str, bytes_max: usize) -> Result<String> {
         use platform::{Error, Kind};
-        let mut object = self.allow(uri)?;
+        let mut object = self.allowed(uri)?;
         let found = self.s3.head(&object).await?;
         match usize::try_from(found.size) {
             Ok(0) => return Err(Error::new(Kind::ImageEmpty, "the object has no bytes")),

@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use proto::v1::{CreateJobRequest, JobState, ListJobsRequest, WatchJobRequest, watch_job_response::Event};
-use support::jobs::{cancel, create, get, of_count, results, sorted, start_in, states, watch};
+use platform::auth::{KeyFile, NewKey, Scope, Secret};
+use proto::v1::{
+    CancelJobRequest, CreateJobRequest, GetJobRequest, JobState, ListJobsRequest, WatchJobRequest,
+    watch_job_response::Event,
+};
+use support::jobs::{cancel, create, get, of_count, reason, results, sorted, start_in, states, watch};
 
 mod support;
 
@@ -123,5 +127,48 @@ async fn slow_watcher_holds_up_only_itself() {
     }
     assert_eq!(left, 2000, "it misses nothing");
     working.abort();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn job_is_seen_by_the_key_it_was_created_with_and_by_administrators() {
+    let (folder, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = beside.path().join("keys.toml");
+    std::fs::write(&path, "").unwrap();
+    let keys = KeyFile::new(path.clone());
+    let key = |name: &str, scope: Scope| {
+        let new = NewKey { name: name.to_owned(), scopes: vec![scope], rate: None, expires_in: None };
+        keys.create(new).unwrap().0
+    };
+    let (ann, bob, admin) =
+        (key("ann", Scope::Classify), key("bob", Scope::Classify), key("admin", Scope::Admin));
+    let (system, client) = start_in(folder.path(), &["--keys", path.to_str().unwrap()]).await;
+    fn with<T>(message: T, key: &Secret) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let value = format!("Bearer {}", key.reveal()).parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        request
+    }
+    let request = CreateJobRequest { request_id: "same".to_owned(), ..of_count(3) };
+    let create = async |key: &Secret| {
+        let created = client.clone().create_job(with(request.clone(), key)).await.unwrap();
+        created.into_inner().job.unwrap().name
+    };
+    let (of_ann, of_bob) = (create(&ann).await, create(&bob).await);
+    assert_ne!(of_ann, of_bob, "a request id belongs to its key");
+    let get = async |key: &Secret| {
+        let asked = GetJobRequest { name: of_ann.clone() };
+        client.clone().get_job(with(asked, key)).await
+    };
+    assert!(get(&ann).await.is_ok() && get(&admin).await.is_ok());
+    assert_eq!(reason(&get(&bob).await.unwrap_err()), "JOB_NOT_FOUND");
+    let asked = CancelJobRequest { name: of_ann.clone() };
+    let refused = client.clone().cancel_job(with(asked, &bob)).await.unwrap_err();
+    assert_eq!(reason(&refused), "JOB_NOT_FOUND");
+    let count = async |key: &Secret| {
+        let listed = client.clone().list_jobs(with(ListJobsRequest::default(), key)).await;
+        listed.unwrap().into_inner().jobs.len()
+    };
+    assert_eq!((count(&ann).await, count(&bob).await, count(&admin).await), (1, 1, 2));
     system.stop().await;
 }

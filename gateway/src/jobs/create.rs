@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use platform::{Error, Kind, Result, error::ResultExt as _};
+use platform::{Error, Kind, Result, auth::Caller, error::ResultExt as _};
 use prost::Message as _;
 use prost_types::Timestamp;
 use proto::{
@@ -31,7 +31,7 @@ const LABEL_VALUE_BYTES_MAX: usize = 256;
 
 impl Jobs {
     /// Creates it, also when the caller goes away in the middle: its repeat finds the job.
-    pub async fn create(self: &Arc<Self>, request: CreateJobRequest, caller: String) -> Result<Job> {
+    pub async fn create(self: &Arc<Self>, request: CreateJobRequest, caller: Caller) -> Result<Job> {
         let kib = u32::try_from(request.encoded_len().div_ceil(1024)).unwrap_or(u32::MAX);
         let arriving = Arc::clone(&self.arriving).try_acquire_many_owned(kib).map_err(|_| {
             let sentence = "too many jobs are being submitted at this moment; try again";
@@ -49,13 +49,13 @@ impl Jobs {
         })
     }
 
-    async fn create_within(&self, request: CreateJobRequest, caller: String) -> Result<Job> {
+    async fn create_within(&self, request: CreateJobRequest, caller: Caller) -> Result<Job> {
         let options = request.options.clone().unwrap_or_default();
         let checked = intake::check_options(Some(options.clone()), &self.core.models)?;
         check_labels(&request.labels)?;
         self.buckets.check_output(&request.output_prefix)?;
         let webhook = self.webhooks.check(request.webhook.as_ref()).await?;
-        let asked = Asked::of(&request, &caller)?;
+        let asked = Asked::of(&request, caller.key_id.as_deref().unwrap_or_default())?;
         let _turn = match &asked {
             Some(asked) => Some(self.requests.take(&asked.key).await),
             None => None,
@@ -75,6 +75,11 @@ impl Jobs {
             Ok(named) => input::read(self, named).await,
             Err(error) => Err(error),
         };
+        let entries = entries.and_then(|entries| {
+            check_classes(entries.len(), checked.top_k)?;
+            caller.charge(entries.len() as u64)?;
+            Ok(entries)
+        });
         let written = match entries {
             Ok(entries) => {
                 let job = new_job(&id, options, request.labels, entries.len());
@@ -83,10 +88,10 @@ impl Jobs {
                     job: Some(job),
                     output_prefix: request.output_prefix,
                     webhook,
+                    owner: caller.key_id.as_deref().unwrap_or_default().to_owned(),
                     request_key: asked.as_ref().map_or_else(String::new, |asked| asked.key.clone()),
                     ..JobRecord::default()
                 };
-                check_classes(entries.len(), checked.top_k)?;
                 self.write(&id, entries, record).await
             }
             Err(error) => Err(error),
@@ -94,7 +99,7 @@ impl Jobs {
         match written {
             Ok(record) => {
                 self.kept.fetch_add(1, Ordering::Relaxed);
-                self.wake.notify_one();
+                self.tell(|news| news.created.push(id));
                 Ok(records::job(&record))
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Lists: of jobs, with a filter, and of the results of one.
 
 use futures::StreamExt as _;
-use platform::{Error, Kind, Result};
+use platform::{Error, Kind, Result, auth::Caller};
 use proto::v1::{
     ImageResult, Job, JobState, ListJobResultsRequest, ListJobResultsResponse, ListJobsRequest,
     ListJobsResponse, watch_job_response::Event,
@@ -13,10 +13,11 @@ use super::{
     keys::{self, JobId, RECORDS},
     log::FIRST,
     records,
+    service::may_see,
 };
 
 impl Jobs {
-    pub(super) async fn list(&self, request: ListJobsRequest) -> Result<ListJobsResponse> {
+    pub(super) async fn list(&self, request: ListJobsRequest, caller: &Caller) -> Result<ListJobsResponse> {
         /// Records looked at in one call, however few of them are wanted.
         const LOOKED_AT_MAX: usize = 1000;
         /// Records read at once.
@@ -29,7 +30,7 @@ impl Jobs {
         }
         let found = self.store.list(RECORDS, &after, LOOKED_AT_MAX).await?;
         let (count, is_all) = (found.len(), found.len() < LOOKED_AT_MAX);
-        let reads = found.into_iter().map(|key| self.read_listed(key));
+        let reads = found.into_iter().map(|key| self.read_listed(key, caller));
         let mut reads = futures::stream::iter(reads).buffered(READS);
         let (mut jobs, mut left) = (Vec::new(), count);
         while let Some((key, job)) = reads.next().await {
@@ -44,11 +45,11 @@ impl Jobs {
         Ok(ListJobsResponse { jobs, next_page_token: if more { keys::token(&after) } else { String::new() } })
     }
 
-    /// `None` for one that has expired in between.
-    async fn read_listed(&self, key: String) -> (String, Result<Option<Job>>) {
+    /// `None` for one that has expired in between, or is another's.
+    async fn read_listed(&self, key: String, caller: &Caller) -> (String, Result<Option<Job>>) {
         let Some(id) = JobId::of_record(&key) else { return (key, Ok(None)) };
         let job = match self.records.get(&id).await {
-            Ok(record) => Ok(Some(self.fresh(&id, &record))),
+            Ok(record) => Ok(may_see(caller, &record).then(|| self.fresh(&id, &record))),
             Err(error) if error.kind() == Kind::JobNotFound => Ok(None),
             // One that can't be read must not hide the others.
             Err(error) if error.kind() == Kind::Internal => {
@@ -60,7 +61,11 @@ impl Jobs {
         (key, job)
     }
 
-    pub(super) async fn results(&self, request: ListJobResultsRequest) -> Result<ListJobResultsResponse> {
+    pub(super) async fn results(
+        &self,
+        request: ListJobResultsRequest,
+        caller: &Caller,
+    ) -> Result<ListJobResultsResponse> {
         /// Of the results of one answer: well under what a message may have.
         const BYTES_MAX: usize = 8 * 1024 * 1024;
         let id = JobId::parse(&request.parent, "parent")?;
@@ -73,7 +78,7 @@ impl Jobs {
             }
         };
         // Before the log, so that what ended after it was read is asked for once more.
-        let record = self.records.get(&id).await?;
+        let record = self.of(caller, &id).await?;
         let log = self.log(&id);
         let (mut results, mut bytes): (Vec<ImageResult>, _) = (Vec::new(), 0);
         let mut segment = log.segment_with(next).await?;

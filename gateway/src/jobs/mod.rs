@@ -95,9 +95,8 @@ pub struct Jobs {
     window: Window,
     /// Jobs that run here.
     live: Mutex<HashMap<JobId, Arc<Live>>>,
-    /// Jobs that were cancelled here and do not run here.
-    cancelled: Mutex<Vec<JobId>>,
-    /// There is something to look for in the marks.
+    news: Mutex<News>,
+    /// There are news.
     wake: Notify,
     /// Requests to create a job that are in memory, in KiB.
     arriving: Arc<Semaphore>,
@@ -109,6 +108,20 @@ pub struct Jobs {
     runners: TaskTracker,
     /// About how many jobs are kept.
     kept: std::sync::atomic::AtomicUsize,
+}
+
+/// What happened to jobs through this gateway, so that nobody has to look for it.
+#[derive(Default)]
+struct News {
+    created: Vec<JobId>,
+    /// Those that do not run here.
+    cancelled: Vec<JobId>,
+}
+
+impl News {
+    fn take(&mut self) -> (Vec<JobId>, Vec<JobId>) {
+        (std::mem::take(&mut self.created), std::mem::take(&mut self.cancelled))
+    }
 }
 
 /// A job that runs here, as others in this process see it.
@@ -142,7 +155,7 @@ impl Jobs {
             pace: if core.is_broker { Pace::ALONE } else { Pace::AMONG_OTHERS },
             window: Window::new(options.window),
             live: Mutex::default(),
-            cancelled: Mutex::default(),
+            news: Mutex::default(),
             wake: Notify::new(),
             arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX)),
             creating: Semaphore::new(CREATING_MAX),
@@ -162,6 +175,11 @@ impl Jobs {
         const LONGEST: Duration = Duration::from_secs(5);
         self.runners.close();
         let _ = tokio::time::timeout(LONGEST, self.runners.wait()).await;
+    }
+
+    fn tell(&self, tell: impl FnOnce(&mut News)) {
+        tell(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
     }
 
     fn log(&self, id: &JobId) -> Log {

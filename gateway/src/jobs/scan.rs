@@ -10,7 +10,7 @@ use platform::{Error, Kind, Result, error::ResultExt as _};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -81,10 +81,9 @@ impl Jobs {
     async fn scan(self: &Arc<Self>) -> Result<()> {
         let mut known = BTreeMap::new();
         let (mut running, mut calls) = (Work::new(), Work::new());
+        let mut looks = tokio::time::interval(self.pace.scan);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Err(error) = self.look(&mut known).await {
-                tracing::warn!(%error, "look for jobs");
-            }
             self.start(&mut known, &mut running);
             self.start_calls(&mut known, &mut calls);
             tokio::select! {
@@ -95,30 +94,44 @@ impl Jobs {
                     std::future::pending::<()>().await;
                 }
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(self.pace.scan) => {}
-                Some(ended) = running.join_next() => self.note(&mut known, ended)?,
-                Some(ended) = calls.join_next() => self.note(&mut known, ended)?,
+                _ = looks.tick() => {
+                    if let Err(error) = self.look(&mut known).await {
+                        tracing::warn!(%error, "look for jobs");
+                    }
+                }
+                Some(ended) = running.join_next() => self.note(&mut known, ended).await?,
+                Some(ended) = calls.join_next() => self.note(&mut known, ended).await?,
             }
         }
     }
 
-    fn note(&self, known: &mut BTreeMap<JobId, Known>, ended: Result<Done, JoinError>) -> Result<()> {
+    async fn note(&self, known: &mut BTreeMap<JobId, Known>, ended: Result<Done, JoinError>) -> Result<()> {
         let (id, ended) = ended.map_err(|error| Error::internal(error).context("run a job"))?;
-        let next = Known::Until(self.next_look(&id, ended));
-        known.insert(id, next);
+        let wait = match ended {
+            Ok(Ended::Done) => Duration::ZERO,
+            Ok(Ended::Elsewhere | Ended::Stopped) => self.pace.claim,
+            Err(error) if error.kind() == Kind::JobNotFound => Duration::ZERO,
+            Err(error) => {
+                tracing::error!(%error, job.id = %id, "run a job");
+                AGAIN
+            }
+        };
+        if wait.is_zero() {
+            self.look_at(known, id).await;
+        } else {
+            known.insert(id, Known::Until(Instant::now() + wait));
+        }
         Ok(())
     }
 
-    /// When to look at it again.
-    fn next_look(&self, id: &JobId, ended: Result<Ended>) -> Instant {
-        let now = Instant::now();
-        match ended {
-            Ok(Ended::Done) => now,
-            Ok(Ended::Elsewhere | Ended::Stopped) => now + self.pace.claim,
-            Err(error) if error.kind() == Kind::JobNotFound => now,
+    async fn look_at(&self, known: &mut BTreeMap<JobId, Known>, id: JobId) {
+        match self.classify(&id).await {
+            Ok(Some(what)) => drop(known.insert(id, what)),
+            Ok(None) => drop(known.remove(&id)),
+            // The others have their turn all the same.
             Err(error) => {
-                tracing::error!(%error, job.id = %id, "run a job");
-                now + AGAIN
+                tracing::error!(%error, job.id = %id, "look at a job");
+                known.insert(id, Known::Until(Instant::now() + AGAIN));
             }
         }
     }
@@ -148,15 +161,7 @@ impl Jobs {
             .collect();
         unknown.sort_unstable();
         for id in unknown {
-            match self.classify(&id).await {
-                Ok(Some(what)) => drop(known.insert(id, what)),
-                Ok(None) => drop(known.remove(&id)),
-                // The others have their turn all the same.
-                Err(error) => {
-                    tracing::error!(%error, job.id = %id, "look at a job");
-                    known.insert(id, Known::Until(now + AGAIN));
-                }
-            }
+            self.look_at(known, id).await;
         }
         Ok(())
     }
@@ -191,7 +196,12 @@ impl Jobs {
         if self.core.stop.is_cancelled() {
             return;
         }
-        let cancelled = std::mem::take(&mut *self.cancelled.lock().unwrap_or_else(PoisonError::into_inner));
+        let (created, cancelled) = self.news.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for id in created.into_iter().chain(cancelled.iter().cloned()) {
+            if known.get(&id) != Some(&Known::Here) {
+                known.insert(id, Known::Queued);
+            }
+        }
         let mut free = RUNNING_MAX.saturating_sub(running.len());
         for (id, what) in known.iter_mut().filter(|(_, what)| **what == Known::Queued) {
             if free == 0 && !cancelled.contains(id) {

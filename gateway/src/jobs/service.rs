@@ -1,20 +1,27 @@
 //! `dunlin.v1.JobService`.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, PoisonError},
-};
+use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
-use platform::{Error, Kind, Result};
-use proto::v1::{
-    CancelJobRequest, CancelJobResponse, CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse,
-    ListJobResultsRequest, ListJobResultsResponse, ListJobsRequest, ListJobsResponse, WatchJobRequest,
-    WatchJobResponse, job_service_server::JobService,
+use platform::{
+    Error, Kind, Result,
+    auth::{Caller, Scope},
+};
+use proto::{
+    internal::v1::JobRecord,
+    v1::{
+        CancelJobRequest, CancelJobResponse, CreateJobRequest, CreateJobResponse, GetJobRequest,
+        GetJobResponse, ListJobResultsRequest, ListJobResultsResponse, ListJobsRequest, ListJobsResponse,
+        WatchJobRequest, WatchJobResponse, job_service_server::JobService,
+    },
 };
 use tonic::{Request, Response, Status};
 
-use super::{Jobs, keys::JobId, records, watch_job};
+use super::{
+    Jobs,
+    keys::{self, JobId},
+    records, watch_job,
+};
 
 /// Answers `Config` to everything without a store.
 pub struct Service(pub Option<Arc<Jobs>>);
@@ -29,6 +36,20 @@ impl Service {
     }
 }
 
+impl Jobs {
+    /// The record of a job that the caller may see; another's is as if it were not there.
+    pub(super) async fn of(&self, caller: &Caller, id: &JobId) -> Result<JobRecord> {
+        let record = self.records.get(id).await?;
+        if may_see(caller, &record) { Ok(record) } else { Err(keys::not_found(&id.name())) }
+    }
+}
+
+/// Jobs are those of the key they were created with, and of whoever administrates.
+pub fn may_see(caller: &Caller, record: &JobRecord) -> bool {
+    let Some(key_id) = &caller.key_id else { return true };
+    record.owner.is_empty() || **key_id == *record.owner || caller.scopes.allow(Scope::Admin)
+}
+
 #[tonic::async_trait]
 impl JobService for Service {
     async fn create_job(
@@ -39,14 +60,16 @@ impl JobService for Service {
         if jobs.core.stop.is_cancelled() {
             return Err(Error::new(Kind::Draining, "this gateway stops; ask another").into());
         }
-        let job = jobs.create(request.into_inner(), String::new()).await?;
+        let caller = Caller::of(request.extensions());
+        let job = jobs.create(request.into_inner(), caller).await?;
         Ok(Response::new(CreateJobResponse { job: Some(job) }))
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
         let jobs = self.jobs()?;
+        let caller = Caller::of(request.extensions());
         let id = JobId::parse(&request.into_inner().name, "name")?;
-        let job = jobs.fresh(&id, &jobs.records.get(&id).await?);
+        let job = jobs.fresh(&id, &jobs.of(&caller, &id).await?);
         Ok(Response::new(GetJobResponse { job: Some(job) }))
     }
 
@@ -54,7 +77,8 @@ impl JobService for Service {
         &self,
         request: Request<ListJobsRequest>,
     ) -> Result<Response<ListJobsResponse>, Status> {
-        Ok(Response::new(self.jobs()?.list(request.into_inner()).await?))
+        let caller = Caller::of(request.extensions());
+        Ok(Response::new(self.jobs()?.list(request.into_inner(), &caller).await?))
     }
 
     async fn cancel_job(
@@ -62,7 +86,9 @@ impl JobService for Service {
         request: Request<CancelJobRequest>,
     ) -> Result<Response<CancelJobResponse>, Status> {
         let jobs = self.jobs()?;
+        let caller = Caller::of(request.extensions());
         let id = JobId::parse(&request.into_inner().name, "name")?;
+        jobs.of(&caller, &id).await?;
         let record = jobs.records.update(&id, |record| {
             let is_new = !records::has_ended(record) && !record.cancel_requested;
             record.cancel_requested |= is_new;
@@ -71,10 +97,7 @@ impl JobService for Service {
         let record = record.await?;
         match jobs.live(&id) {
             Some(live) => live.cancel.cancel(),
-            None if !records::has_ended(&record) => {
-                jobs.cancelled.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
-                jobs.wake.notify_one();
-            }
+            None if !records::has_ended(&record) => jobs.tell(|news| news.cancelled.push(id.clone())),
             None => {}
         }
         Ok(Response::new(CancelJobResponse { job: Some(jobs.fresh(&id, &record)) }))
@@ -84,7 +107,8 @@ impl JobService for Service {
         &self,
         request: Request<ListJobResultsRequest>,
     ) -> Result<Response<ListJobResultsResponse>, Status> {
-        Ok(Response::new(self.jobs()?.results(request.into_inner()).await?))
+        let caller = Caller::of(request.extensions());
+        Ok(Response::new(self.jobs()?.results(request.into_inner(), &caller).await?))
     }
 
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
@@ -93,7 +117,12 @@ impl JobService for Service {
         &self,
         request: Request<WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let events = watch_job::open(Arc::clone(self.jobs()?), request.into_inner()).await?;
+        let jobs = self.jobs()?;
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let id = JobId::parse(&request.name, "name")?;
+        jobs.of(&caller, &id).await?;
+        let events = watch_job::open(Arc::clone(jobs), id, &request);
         Ok(Response::new(Box::pin(events)))
     }
 }

@@ -43,13 +43,12 @@ struct Watch {
     heartbeat_at: Instant,
 }
 
-/// Fails when there is no such job.
-pub async fn open(
+/// Of a job that is there.
+pub fn open(
     jobs: Arc<Jobs>,
-    request: WatchJobRequest,
-) -> Result<impl Stream<Item = Result<WatchJobResponse, Status>> + Send + use<>> {
-    let id = JobId::parse(&request.name, "name")?;
-    jobs.records.get(&id).await?;
+    id: JobId,
+    request: &WatchJobRequest,
+) -> impl Stream<Item = Result<WatchJobResponse, Status>> + Send + use<> {
     let watch = Watch {
         log: jobs.log(&id),
         jobs,
@@ -62,7 +61,7 @@ pub async fn open(
         ended: false,
         heartbeat_at: Instant::now() + HEARTBEAT,
     };
-    Ok(futures::stream::unfold(watch, |mut watch| async move {
+    futures::stream::unfold(watch, |mut watch| async move {
         match watch.next().await {
             Ok(event) => event.map(|event| (Ok(event), watch)),
             Err(error) => {
@@ -71,7 +70,7 @@ pub async fn open(
                 Some((Err(error.into()), watch))
             }
         }
-    }))
+    })
 }
 
 impl Watch {

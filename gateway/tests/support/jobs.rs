@@ -48,10 +48,12 @@ pub async fn cancel(client: &mut Client, name: &str) -> Job {
     client.cancel_job(CancelJobRequest { name: name.to_owned() }).await.unwrap().into_inner().job.unwrap()
 }
 
+/// All its events until its end.
 pub async fn watch(client: &mut Client, name: &str, after_sequence: u64) -> Vec<WatchJobResponse> {
     let request = WatchJobRequest { name: name.to_owned(), after_sequence, include_progress: false };
     let stream = client.watch_job(request).await.unwrap().into_inner();
-    stream.map(|event| event.unwrap()).collect().await
+    let events = stream.map(|event| event.unwrap());
+    events.filter(|event| !matches!(event.event, Some(Event::Heartbeat(_)))).collect().await
 }
 
 pub fn reason(status: &Status) -> String {
