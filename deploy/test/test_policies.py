@@ -87,7 +87,7 @@ def world(moto):
     for name in ("callers", "strangers", "artefacts"):
         s3.create_bucket(Bucket=buckets[name])
     for bucket in buckets.values():
-        for key in ("key", "autoscaler/key"):
+        for key in ("key", "autoscaler/key", "jobs/key"):
             s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     for letter, service in (("a", "gateway"), ("b", "autoscaler"), ("c", "worker"), ("d", "model")):
         s3.put_object(Bucket=buckets["artefacts"], Key=f"{service}-{letter * 64}.tar.gz", Body=b"x")
@@ -203,10 +203,14 @@ TABLE = [
     ("s3:head_bucket", "out", {W}),
     ("s3:head_bucket", "state", {A}),
     ("s3:list_objects_v2", "state/autoscaler/decisions/", {A}),
-    ("s3:list_objects_v2", "callers", set()),
+    ("s3:list_objects_v2", "callers", {G}),
+    ("s3:list_objects_v2", "strangers", set()),
     ("s3:put_object", "in/new", {G}),
     ("s3:get_object", "in/key", {W}),
     ("s3:delete_object", "in/none", set()),
+    ("s3:get_object", "in/jobs/key", {G, W}),
+    ("s3:put_object", "in/jobs/new", {G}),
+    ("s3:delete_object", "in/jobs/none", {G}),
     ("s3:put_object", "out/new", {W}),
     ("s3:delete_object", "out/none", set()),
     ("s3:get_object", "callers/key", {G, W}),
