@@ -27,6 +27,7 @@ use crate::{
     options::Options,
     pending::{Event, Pending},
     place::Places,
+    repeat::{Carried, Repeats},
 };
 
 pub struct Core {
@@ -40,6 +41,8 @@ pub struct Core {
     /// Callers' own objects; `None`: no URI is read.
     pub objects: Option<Objects>,
     pub pending: Arc<Pending>,
+    /// Calls that may be repeated.
+    pub repeats: Arc<Repeats>,
     pub counters: Counters,
     pub models: Models,
     /// How workers reach us, as a URL.
@@ -51,11 +54,22 @@ pub struct Core {
 }
 
 /// A request of many images, checked as far as it can fail as a whole.
+#[derive(Clone)]
 pub struct Request {
     pub images: Vec<Image>,
     pub options: Option<ClassifyOptions>,
     pub tell_start: bool,
     pub deadline: Option<Instant>,
+    pub carried: Carried,
+}
+
+/// A request of one image.
+#[derive(Clone)]
+pub struct One {
+    pub image: Image,
+    pub options: Option<ClassifyOptions>,
+    pub deadline: Option<Instant>,
+    pub patience: Patience,
 }
 
 impl Core {
@@ -65,25 +79,24 @@ impl Core {
         deadline.map_or(latest, |deadline| deadline.min(latest))
     }
 
-    /// One image to its answer. The answer of one that failed is the error.
-    pub async fn classify_one(
-        self: &Arc<Self>,
-        mut image: Image,
-        options: Option<ClassifyOptions>,
-        deadline: Option<Instant>,
-        patience: Patience,
-    ) -> Result<ImageResult> {
+    /// One image to its answer, which may say why it failed. Fails only if the request itself is wrong or there is no room.
+    pub async fn answer_one(self: &Arc<Self>, one: One, carried: Carried) -> Result<ImageResult> {
+        let One { mut image, options, deadline, patience } = one;
         let options = intake::check_options(options, &self.models)?;
         intake::check_custom_id(&image.custom_id, "image")?;
         let content = self.check_image(&mut image, "image").await?;
         let custom_id = if image.custom_id.is_empty() { "0".to_owned() } else { image.custom_id };
+        if let Some(known) = carried.known.into_values().next() {
+            return Ok(ImageResult { index: 0, custom_id, ..known });
+        }
         let answer_by = self.answer_by(deadline);
         let terms = Terms { images_max: 1, tell_start: false, answer_by, patience };
         let mut group = Group::new(Arc::clone(self), terms);
+        group.keep_under(carried.keep_under);
         group.submit(vec![Accepted { index: 0, custom_id, content }], &options).await?;
         loop {
             match group.next().await {
-                Some(Event::Finished(result)) => return succeeded(*result),
+                Some(Event::Finished(result)) => return Ok(*result),
                 Some(Event::Started { .. }) => {}
                 None => return Err(Error::internal("the image left without an answer")),
             }
@@ -101,7 +114,9 @@ impl Core {
             answer_by: self.answer_by(request.deadline),
             patience: Patience::Caller,
         };
+        let Carried { keep_under, mut known } = request.carried;
         let mut group = Group::new(Arc::clone(self), terms);
+        group.keep_under(keep_under);
         let mut accepted = Vec::with_capacity(names.len());
         let checks = (0_u32..).zip(request.images).map(|(index, mut image)| async move {
             (index, self.check_image(&mut image, &format!("images[{index}]")).await)
@@ -110,6 +125,10 @@ impl Core {
         let mut checked = futures::stream::iter(checks).buffered(CHECKS_MAX);
         while let Some((index, content)) = checked.next().await {
             let Some(custom_id) = names.get(index as usize) else { break };
+            if let Some(known) = known.remove(&index) {
+                group.give(ImageResult { index, custom_id: custom_id.clone(), ..known });
+                continue;
+            }
             match content {
                 Ok(content) => accepted.push(Accepted { index, custom_id: custom_id.clone(), content }),
                 Err(error) => group.fail(index, custom_id.clone(), &error),
@@ -249,7 +268,7 @@ impl Core {
 const CHECKS_MAX: usize = 32;
 
 /// The result, or its error.
-fn succeeded(result: ImageResult) -> Result<ImageResult> {
+pub fn succeeded(result: ImageResult) -> Result<ImageResult> {
     if result.state() == ImageState::Succeeded {
         return Ok(result);
     }

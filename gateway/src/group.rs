@@ -72,6 +72,8 @@ pub struct Group {
     ready: VecDeque<Event>,
     /// When the caller stops waiting.
     answer_by: Instant,
+    /// Where workers leave results when this gateway is gone.
+    keep_under: Option<String>,
 }
 
 struct Open {
@@ -111,12 +113,22 @@ impl Group {
         let room = images_max.max(1) * if tell_start { 2 } else { 1 };
         let (events, receiver) = mpsc::channel(room);
         let (open, ready) = (Vec::new(), VecDeque::new());
-        Self { core, events, receiver, tell_start, patience, open, ready, answer_by }
+        Self { core, events, receiver, tell_start, patience, open, ready, answer_by, keep_under: None }
+    }
+
+    /// Has workers leave the results of images below this key of the store when this gateway is gone.
+    pub fn keep_under(&mut self, key: Option<String>) {
+        self.keep_under = key;
+    }
+
+    /// A result that is known already.
+    pub fn give(&mut self, result: ImageResult) {
+        self.ready.push_back(Event::Finished(Box::new(result)));
     }
 
     /// An image that is answered without a worker.
     pub fn fail(&mut self, index: u32, custom_id: String, error: &Error) {
-        self.ready.push_back(Event::Finished(Box::new(failed(index, custom_id, error))));
+        self.give(failed(index, custom_id, error));
     }
 
     /// Images not answered yet.

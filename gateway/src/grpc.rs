@@ -16,8 +16,7 @@ use crate::{
     admission::Patience,
     bidi,
     core::{self, Core},
-    pending::Event,
-    stream,
+    repeat::{self, Call, CallId, Carried, Fingerprint, Given},
 };
 
 pub struct Classifier {
@@ -41,6 +40,12 @@ fn charge<T>(request: &Request<T>, images: usize) -> Result<(), Error> {
     Caller::of(request.extensions()).charge(u64::try_from(images).unwrap_or(u64::MAX))
 }
 
+/// What a caller may repeat.
+fn call_id<T>(request: &Request<T>, method: &'static str, request_id: &str) -> Result<Option<CallId>, Error> {
+    let owner = repeat::owner(request.extensions());
+    CallId::of(Given { owner: owner.as_deref(), method, request_id, field: "request_id" })
+}
+
 #[tonic::async_trait]
 impl ClassifierService for Classifier {
     async fn classify(
@@ -49,9 +54,13 @@ impl ClassifierService for Classifier {
     ) -> Result<Response<ClassifyResponse>, Status> {
         let deadline = deadline(&request);
         charge(&request, 1)?;
+        let id = call_id(&request, "Classify", &request.get_ref().request_id)?;
         let ClassifyRequest { image, options, request_id: _ } = request.into_inner();
         let image = image.ok_or_else(|| missing_image("image"))?;
-        let result = self.core.classify_one(image, options, deadline, Patience::Caller).await?;
+        let fingerprint = || Fingerprint::of(std::slice::from_ref(&image), options.as_ref(), false);
+        let call = id.map(|id| Call { id, fingerprint: fingerprint() });
+        let one = core::One { image, options, deadline, patience: Patience::Caller };
+        let result = repeat::classify(&self.core, call, one).await?;
         Ok(Response::new(ClassifyResponse { result: Some(result) }))
     }
 
@@ -61,16 +70,12 @@ impl ClassifierService for Classifier {
     ) -> Result<Response<BatchClassifyResponse>, Status> {
         let deadline = deadline(&request);
         charge(&request, request.get_ref().images.len())?;
+        let id = call_id(&request, "BatchClassify", &request.get_ref().request_id)?;
         let BatchClassifyRequest { images, options, request_id: _ } = request.into_inner();
-        let many = core::Request { images, options, tell_start: false, deadline };
-        let (mut group, names) = self.core.submit_many(many).await?;
-        let mut results = Vec::with_capacity(names.len());
-        while let Some(event) = group.next().await {
-            if let Event::Finished(result) = event {
-                results.push(*result);
-            }
-        }
-        results.sort_by_key(|result| result.index);
+        let call = id.map(|id| Call { id, fingerprint: Fingerprint::of(&images, options.as_ref(), false) });
+        let many =
+            core::Request { images, options, tell_start: false, deadline, carried: Carried::default() };
+        let results = repeat::batch(&self.core, call, many).await?;
         let counts = count(&results);
         Ok(Response::new(BatchClassifyResponse { results, counts: Some(counts) }))
     }
@@ -83,8 +88,19 @@ impl ClassifierService for Classifier {
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
         let deadline = deadline(&request);
         charge(&request, request.get_ref().images.len())?;
-        let events = stream::open(Arc::clone(&self.core), request.into_inner(), deadline).await?;
-        Ok(Response::new(Box::pin(events)))
+        let id = call_id(&request, "ClassifyStream", &request.get_ref().request_id)?;
+        let ClassifyStreamRequest { images, options, request_id, include_progress } = request.into_inner();
+        let fingerprint = || Fingerprint::of(&images, options.as_ref(), include_progress);
+        let call = id.map(|id| Call { id, fingerprint: fingerprint() });
+        let many = core::Request {
+            images,
+            options,
+            tell_start: include_progress,
+            deadline,
+            carried: Carried::default(),
+        };
+        let events = repeat::many(&self.core, call, request_id, many).await?;
+        Ok(Response::new(Box::pin(events.respond())))
     }
 
     type BidiClassifyStream = Events<BidiClassifyResponse>;

@@ -34,6 +34,7 @@ use crate::{
     pending::Pending,
     place::{Naming, Places},
     readiness::Readiness,
+    repeat::Repeats,
     replies::Replies,
 };
 
@@ -58,6 +59,7 @@ mod pending;
 mod place;
 mod progress;
 mod readiness;
+mod repeat;
 mod replies;
 #[cfg(feature = "aws")]
 mod reply_queue;
@@ -127,6 +129,7 @@ impl Gateway {
         let core = Arc::new(Core {
             is_broker: options.is_broker(),
             cache: cache(&options, &places),
+            repeats: Repeats::new(places.store.clone()),
             places,
             objects: Objects::open(&options.uri_buckets).await?,
             queue,
@@ -234,6 +237,7 @@ impl Gateway {
             if let Some(jobs) = &self.jobs {
                 jobs.stopped().await;
             }
+            self.core.repeats.settled().await;
             self.core.settled().await;
             internal_shutdown.stop.cancel();
             sessions.close();
@@ -273,6 +277,7 @@ impl Gateway {
                 () = readiness.follow(&self.core) => Ok(()),
                 () = readiness.drain(shutdown, &closing, drain_delay) => Ok(()),
                 () = cached => Ok(()),
+                () = self.core.repeats.sweep() => Ok(()),
                 () = answers => Ok(()),
                 ended = self.core.answer_dead_letters() => ended,
             }

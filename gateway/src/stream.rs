@@ -4,10 +4,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::Stream;
-use platform::{Error, Result};
+use platform::Result;
 use proto::v1::{
-    ClassifyOptions, ClassifyStreamRequest, ClassifyStreamResponse, ImageProgress, ImageState, Priority,
-    ResultCounts, StreamAccepted, StreamHeartbeat, StreamSummary, classify_stream_response::Event as Answer,
+    ClassifyOptions, ClassifyStreamResponse, ImageProgress, ImageState, Priority, ResultCounts,
+    StreamAccepted, StreamHeartbeat, StreamSummary, classify_stream_response::Event as Answer,
 };
 use tokio::time::Instant;
 use tonic::Status;
@@ -18,40 +18,64 @@ use crate::{
     grpc::add,
     pending::Event,
     progress::{Progress, Standing},
+    repeat::Follower,
 };
 
 /// Proxies and browsers close what is silent for about a minute (DESIGN section 7).
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Longest caller-given request id.
-const REQUEST_ID_BYTES_MAX: usize = 128;
-
-struct State {
+pub struct State {
     core: Arc<Core>,
     group: Group,
     names: Vec<String>,
-    sequence: u64,
     /// Sent before anything the group says: what comes at the start, and how images stand. One look's worth at most.
     ready: VecDeque<Answer>,
     /// Empty where the caller wants results alone.
     progress: Progress,
     counts: ResultCounts,
     since: Instant,
-    last_answer: Instant,
     summary_sent: bool,
 }
 
-/// Queues the images and gives the events. It is pulled: a slow reader holds up only itself.
-pub async fn open(
-    core: Arc<Core>,
-    request: ClassifyStreamRequest,
-    deadline: Option<Instant>,
-) -> Result<impl Stream<Item = Result<ClassifyStreamResponse, Status>> + Send + use<>> {
-    let ClassifyStreamRequest { images, options, request_id, include_progress } = request;
-    if request_id.len() > REQUEST_ID_BYTES_MAX {
-        return Err(Error::invalid("request_id", format!("longer than {REQUEST_ID_BYTES_MAX} bytes")));
+/// Where a stream's events come from.
+pub enum Events {
+    Own(Box<State>),
+    /// From a call that others may wait for, too.
+    Shared(Follower),
+}
+
+impl Events {
+    /// `None` after the last. May be dropped and called again: no event is lost.
+    pub async fn next(&mut self) -> Result<Option<Answer>> {
+        match self {
+            Self::Own(state) => Ok(state.next().await),
+            Self::Shared(follower) => follower.next().await,
+        }
     }
-    let many = Request { images, options, tell_start: include_progress, deadline };
+
+    /// Whether it ended with the time of another caller, and this one has some left.
+    pub fn has_time_left(&self) -> bool {
+        matches!(self, Self::Shared(follower) if follower.has_time_left())
+    }
+
+    /// As messages, with heartbeats where there is silence. It is pulled: a slow reader holds up only itself.
+    pub fn respond(self) -> impl Stream<Item = Result<ClassifyStreamResponse, Status>> + Send + use<> {
+        futures::stream::unfold((Some(self), 0), |(events, sequence)| async move {
+            let mut events = events?;
+            let event = match tokio::time::timeout(HEARTBEAT, events.next()).await {
+                Err(_) => Answer::Heartbeat(StreamHeartbeat { time: Some(platform::time::now()) }),
+                Ok(Ok(event)) => event?,
+                Ok(Err(error)) => return Some((Err(error.into()), (None, sequence))),
+            };
+            let response = ClassifyStreamResponse { sequence: sequence + 1, event: Some(event) };
+            Some((Ok(response), (Some(events), sequence + 1)))
+        })
+    }
+}
+
+/// Queues the images and gives the events.
+pub async fn open(core: &Arc<Core>, request_id: String, many: Request) -> Result<State> {
+    let include_progress = many.tell_start;
     let priority = many.options.as_ref().map_or(Priority::Unspecified, ClassifyOptions::priority);
     // Where the first of them will be, or a little behind it when others come at the same moment.
     let place = core.pending.backlog().next_place(priority);
@@ -60,17 +84,15 @@ pub async fn open(
     let places = queued.zip(0_u64..).map(|(index, later)| (index, place.after(later))).collect::<Vec<_>>();
     let last = places.last().map_or(Some(Duration::ZERO), |(_, place)| core.standing(*place).wait);
     let accepted =
-        Answer::Accepted(accepted(&core, request_id, &Expected { images: names.len(), wait: last }));
+        Answer::Accepted(accepted(core, request_id, &Expected { images: names.len(), wait: last }));
     let mut state = State {
-        core,
+        core: Arc::clone(core),
         group,
         names,
-        sequence: 0,
         ready: VecDeque::from([accepted]),
         progress: Progress::default(),
         counts: ResultCounts::default(),
         since: Instant::now(),
-        last_answer: Instant::now(),
         summary_sent: false,
     };
     if include_progress {
@@ -80,13 +102,7 @@ pub async fn open(
             state.ready.push_back(progress);
         }
     }
-    Ok(futures::stream::unfold(state, |mut state| async move {
-        let event = state.next().await?;
-        state.sequence += 1;
-        state.last_answer = Instant::now();
-        let response = ClassifyStreamResponse { sequence: state.sequence, event: Some(event) };
-        Some((Ok(response), state))
-    }))
+    Ok(state)
 }
 
 /// What is expected of a request.
@@ -108,22 +124,27 @@ fn accepted(core: &Core, request_id: String, expected: &Expected) -> StreamAccep
 }
 
 impl State {
-    async fn next(&mut self) -> Option<Answer> {
+    /// `None` after the last. May be dropped and called again: no event is lost.
+    pub async fn next(&mut self) -> Option<Answer> {
         loop {
             if let Some(answer) = self.ready.pop_front() {
                 return Some(answer);
             }
-            let heartbeat = self.last_answer + HEARTBEAT;
-            let wake = self.progress.next_look().map_or(heartbeat, |look| look.min(heartbeat));
-            match tokio::time::timeout_at(wake, self.group.next()).await {
-                Ok(Some(event)) => return Some(self.happened(event)),
-                Ok(None) if self.summary_sent => return None,
-                Ok(None) => return Some(self.summary()),
-                Err(_) => {}
-            }
-            self.look();
-            if self.ready.is_empty() && heartbeat <= Instant::now() {
-                return Some(Answer::Heartbeat(StreamHeartbeat { time: Some(platform::time::now()) }));
+            let look = self.progress.next_look();
+            let looking = async {
+                match look {
+                    Some(look) => tokio::time::sleep_until(look).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                event = self.group.next() => match event {
+                    Some(event) => return Some(self.happened(event)),
+                    None if self.summary_sent => return None,
+                    None => return Some(self.summary()),
+                },
+                () = looking => self.look(),
             }
         }
     }

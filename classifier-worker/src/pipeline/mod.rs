@@ -109,6 +109,7 @@ impl Pipeline {
             identity: Arc::clone(&parts.identity),
             settle: settle.clone(),
             results: parts.results,
+            images: parts.store.clone(),
             results_queue: parts.results_queue,
             profile: parts.profile,
             patience: REPLY_PATIENCE,

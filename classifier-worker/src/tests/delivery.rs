@@ -221,6 +221,28 @@ async fn image_and_result_can_be_in_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn result_is_left_for_a_repeat_of_the_call_when_the_gateway_is_gone() {
+    let (queue, mut gateway) = (queue(), Gateway::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let store = store::open(&url).await.unwrap();
+    let soon = Some(platform::time::in_future(Duration::from_millis(500)));
+    let of = |id: &str| Task {
+        deadline: soon,
+        fallback_key: format!("requests/x/{id}"),
+        ..task(id, &gateway.url())
+    };
+    queue.send(vec![of("1")]).await.unwrap();
+    let worker = Running::start(Options { store: Some(url), ..options("stub:200ms") }, queue.clone()).await;
+    eventually("it is begun", async || !gateway.started().is_empty()).await;
+    gateway.crash();
+    eventually("it is acked", async || is_empty(&queue).await).await;
+    worker.stop().await;
+    let left = ImageResult::decode(store.get("requests/x/1").await.unwrap()).unwrap();
+    assert_eq!(left.classifications[0].label, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn task_with_a_useless_reply_address_becomes_a_dead_letter() {
     let queue = queue();
     queue.send(vec![task("nowhere", "nonsense"), task("elsewhere", "kafka://replies")]).await.unwrap();

@@ -228,8 +228,13 @@ impl Group {
             priority: moment.priority.into(),
             top_k,
             min_score,
+            fallback_key: self.fallback_key(one.registration.index),
             ..Task::default()
         }
+    }
+
+    fn fallback_key(&self, index: u32) -> String {
+        self.keep_under.as_ref().map(|folder| format!("{folder}/{index}")).unwrap_or_default()
     }
 
     fn joined(&mut self, one: Prepared, seat: Seat, moment: &Moment) {

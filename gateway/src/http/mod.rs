@@ -22,6 +22,7 @@ use crate::{
 mod body;
 mod disposition;
 mod format;
+mod idempotent;
 mod page;
 mod part;
 pub(crate) mod unread;

@@ -11,9 +11,9 @@ use platform::{Error, Kind, Result};
 use proto::v1::{ClassifyOptions, Image, ImageResult, image::Source};
 use serde::Deserialize;
 
-use crate::admission::Patience;
+use crate::{admission::Patience, core::One};
 
-use super::{Http, body, format::Format, part, problem, sentence, v1::ResultBody, wants_json};
+use super::{Http, body, format::Format, idempotent, part, problem, sentence, v1::ResultBody, wants_json};
 
 /// Other parameters are left alone: old URLs carry all sorts.
 #[derive(Debug, Default, Deserialize)]
@@ -42,7 +42,8 @@ pub(super) async fn answer(State(http): State<Http>, request: Request) -> Respon
         let format = Format::choose(asked.format.as_deref(), json, &part.field)?;
         let options = ClassifyOptions { model: asked.model, ..ClassifyOptions::default() };
         let image = Image { source: Some(Source::Content(part.content)), custom_id: part.file_name.clone() };
-        let result = http.core.classify_one(image, Some(options), None, Patience::Held).await?;
+        let one = One { image, options: Some(options), deadline: None, patience: Patience::Held };
+        let result = idempotent::classify(&http.core, &head, "/upload", one).await?;
         write(format, &part.file_name, result)
     };
     match answered.await {

@@ -3,6 +3,7 @@
 use axum::{
     Json,
     extract::{Query, Request, State, rejection::QueryRejection},
+    http::request::Parts,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -10,9 +11,9 @@ use platform::{Error, Kind, Result};
 use proto::v1::{ClassifyOptions, ExecutionInfo, Image, ImageResult, image::Source};
 use serde::{Deserialize, Serialize};
 
-use crate::admission::Patience;
+use crate::{admission::Patience, core::One};
 
-use super::{Http, body, part, problem};
+use super::{Http, body, idempotent, part, problem};
 
 /// The query: `?top_k=3&model=name@version&min_score=0.1&custom_id=cat.jpg`.
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +54,7 @@ async fn answer(
         // An old client that was pointed here: it is served all the same.
         let part = part::find(&head.headers, content).await?;
         let asked = Asked { custom_id: part.file_name, ..asked };
-        return classify_content(http, part.content, asked).await;
+        return classify_content(http, &head, part.content, asked).await;
     }
     if content.is_empty() {
         return Err(Error::new(
@@ -61,10 +62,10 @@ async fn answer(
             "the body is empty; send the bytes of an image: curl --data-binary @cat.jpg URL",
         ));
     }
-    classify_content(http, content, asked).await
+    classify_content(http, &head, content, asked).await
 }
 
-async fn classify_content(http: &Http, content: Bytes, asked: Asked) -> Result<ImageResult> {
+async fn classify_content(http: &Http, head: &Parts, content: Bytes, asked: Asked) -> Result<ImageResult> {
     let options = ClassifyOptions {
         model: asked.model,
         top_k: asked.top_k,
@@ -72,7 +73,8 @@ async fn classify_content(http: &Http, content: Bytes, asked: Asked) -> Result<I
         ..ClassifyOptions::default()
     };
     let image = Image { source: Some(Source::Content(content)), custom_id: asked.custom_id };
-    http.core.classify_one(image, Some(options), None, Patience::Caller).await
+    let one = One { image, options: Some(options), deadline: None, patience: Patience::Caller };
+    idempotent::classify(&http.core, head, "/v1/classify", one).await
 }
 
 /// `ImageResult` of a success, with the names of the API and durations in seconds.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use platform::{Error, Kind, Result, options::Profile, store::Store};
+use prost::Message as _;
 use proto::{
     internal::v1::{WorkerHello, reply_service_client::ReplyServiceClient},
     v1::ImageResult,
@@ -48,6 +49,8 @@ pub(crate) struct Post {
     pub(crate) settle: mpsc::Sender<Settlement>,
     /// Where results go that a task wants kept.
     pub(crate) results: Option<Arc<dyn Store>>,
+    /// Where images come from, and results go for the repeat of a call whose gateway is gone.
+    pub(crate) images: Option<Arc<dyn Store>>,
     pub(crate) profile: Profile,
     /// Gets every result besides.
     pub(crate) results_queue: Option<Arc<dyn Mail>>,
@@ -90,12 +93,26 @@ impl Post {
             "answer not delivered"
         );
         if self.is_kept(&ticket) {
+            self.leave_for_repeat(&ticket, &result).await;
             self.keep_and_ack(ticket, result).await;
+        } else if self.leave_for_repeat(&ticket, &result).await {
+            self.settle(Settlement::Ack(ticket.lease.clone())).await;
         } else if ticket.is_expired() {
             self.settle(Settlement::Ack(ticket.lease.clone())).await;
         } else {
             self.settle(Settlement::Release(ticket.lease.clone())).await;
         }
+    }
+
+    /// Puts the result where a repeat of the call finds it. `false`: its caller cannot repeat it, or the store does not take it.
+    async fn leave_for_repeat(&self, ticket: &Ticket, result: &ImageResult) -> bool {
+        let key = &ticket.task.fallback_key;
+        let Some(store) = self.images.as_ref().filter(|_| !key.is_empty()) else { return false };
+        let left = store.put(key, result.encode_to_vec().into()).await;
+        if let Err(error) = &left {
+            tracing::warn!(error = %error, task.id = ticket.task.task_id, "leave result for a repeat");
+        }
+        left.is_ok()
     }
 
     async fn settle(&self, settlement: Settlement) {
