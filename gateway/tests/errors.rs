@@ -14,86 +14,15 @@ use proto::{
     },
 };
 use support::{
-    JPEG, System, image, start,
-    wire::{self, Response, exchange, grpc_web, post},
+    JPEG, System, image,
+    said::{REQUEST_ID, check, of_status, over_grpc, over_http},
+    start,
+    wire::{self, exchange, grpc_web, post},
 };
 use tokio::task::JoinHandle;
 use tonic::{Request, Status};
-use tonic_types::StatusExt as _;
 
 mod support;
-
-const REQUEST_ID: &str = "row-0123456789";
-
-/// What a caller is told, whatever the protocol.
-#[derive(Debug, Default, PartialEq)]
-struct Said {
-    reason: String,
-    message: String,
-    fields: Vec<String>,
-    metadata: BTreeMap<String, String>,
-    resource: Option<(String, String)>,
-    can_retry: bool,
-    request_id: String,
-}
-
-fn of_status(status: &Status) -> Said {
-    let details = status.get_error_details();
-    let info = details.error_info().expect("every error has an ErrorInfo");
-    assert_eq!(info.domain, "dunlin.dev");
-    assert_eq!(status.code(), Kind::from_reason(&info.reason).unwrap().code());
-    let can_retry = details.retry_info().is_some();
-    assert_eq!(status.metadata().contains_key("grpc-retry-pushback-ms"), can_retry);
-    Said {
-        reason: info.reason.clone(),
-        message: status.message().to_owned(),
-        fields: details.bad_request().map_or_else(Vec::new, |bad| {
-            bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
-        }),
-        metadata: info.metadata.clone().into_iter().collect(),
-        resource: details.resource_info().map(|one| (one.resource_type.clone(), one.resource_name.clone())),
-        can_retry,
-        request_id: details.request_info().expect("every error names its request").request_id.clone(),
-    }
-}
-
-fn of_response(response: &Response) -> Said {
-    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let kind = Kind::from_reason(body["reason"].as_str().unwrap()).unwrap();
-    assert_eq!(response.header("content-type"), Some("application/problem+json"));
-    assert_eq!((response.status, &body["status"]), (kind.http(), &kind.http().into()));
-    assert_eq!(body["domain"], "dunlin.dev");
-    assert_eq!(response.header("retry-after").is_some(), body["retry_after_seconds"].is_number());
-    let fields = body["field_violations"].as_array().cloned().unwrap_or_default();
-    let metadata = body["metadata"].as_object().cloned().unwrap_or_default();
-    let resource = body.get("resource");
-    Said {
-        reason: text(&body["reason"]),
-        message: text(&body["detail"]),
-        fields: fields.iter().map(|violation| text(&violation["field"])).collect(),
-        metadata: metadata.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
-        resource: resource.map(|one| (text(&one["type"]), text(&one["name"]))),
-        can_retry: body["retry_after_seconds"].is_number(),
-        request_id: text(&body["request_id"]),
-    }
-}
-
-async fn over_grpc(system: &System, request: ClassifyRequest) -> Said {
-    let mut request = Request::new(request);
-    request.metadata_mut().insert("x-request-id", REQUEST_ID.parse().unwrap());
-    let status = system.client().await.classify(request).await.unwrap_err();
-    assert_eq!(status.metadata().get("x-request-id").unwrap(), REQUEST_ID, "{status:?}");
-    of_status(&status)
-}
-
-async fn over_http(system: &System, path: &str, body: &[u8]) -> Said {
-    let headers =
-        format!("X-Request-Id: {REQUEST_ID}\r\nAccept: application/json\r\nContent-Type: image/jpeg\r\n");
-    let response = exchange(system.public, &post(path, &headers, body)).await;
-    assert_eq!(response.header("x-request-id"), Some(REQUEST_ID));
-    of_response(&response)
-}
 
 fn classify(image: Image) -> ClassifyRequest {
     ClassifyRequest { image: Some(image), ..ClassifyRequest::default() }
@@ -105,14 +34,6 @@ fn with(options: ClassifyOptions) -> ClassifyRequest {
 
 fn uri(uri: &str) -> ClassifyRequest {
     classify(Image { source: Some(Source::Uri(uri.to_owned())), ..Image::default() })
-}
-
-fn check(said: &Said, kind: Kind, fields: &[&str]) {
-    assert_eq!(said.reason, kind.reason(), "{said:?}");
-    assert_eq!(said.fields, fields, "{said:?}");
-    assert_eq!(said.request_id, REQUEST_ID, "{said:?}");
-    assert_eq!(said.can_retry, kind.is_retryable(), "{said:?}");
-    assert!(!said.message.is_empty() && !said.message.contains('\n'), "{said:?}");
 }
 
 /// One row: over gRPC, and where HTTP can say it, the same over HTTP.

@@ -26,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 pub mod autoscaler;
+pub mod said;
 pub mod wire;
 
 pub struct System {

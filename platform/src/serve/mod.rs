@@ -16,12 +16,14 @@ use tower::Service;
 use crate::{Error, Kind, Result, auth::Guard, shutdown::Shutdown};
 
 mod deadline;
+mod files;
 mod port;
 pub mod request_id;
 mod stopping;
 mod typed;
 
 pub use deadline::Deadline;
+pub use files::allow_many_connections;
 pub use stopping::draining;
 
 /// The most one gRPC message may take. The decoder reserves the declared length before it has read
@@ -166,6 +168,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: &Shutdown) -
     const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
     const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
     const KEEPALIVE: Duration = Duration::from_secs(20);
+    allow_many_connections();
     let router = router.layer(from_fn(request_id::carry));
     let incoming =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
