@@ -34,7 +34,7 @@ use axum::Router;
 use platform::{
     Error, Kind, Result,
     program::ServiceOptions,
-    serve::{self, Grpc, Health},
+    serve::{self, Grpc, Health, Port},
     shutdown::Shutdown,
 };
 use proto::{
@@ -42,7 +42,7 @@ use proto::{
     internal::v1::control_service_server::ControlServiceServer,
     v1::autoscaler_service_server::AutoscalerServiceServer,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
@@ -90,7 +90,7 @@ pub async fn run(options: ServiceOptions<Options>) -> Result<()> {
 /// The whole service, bound and ready to run.
 pub struct Autoscaler {
     address: SocketAddr,
-    listener: TcpListener,
+    port: Port,
     router: Router,
     health: Health,
     /// Stops the server: after the control loop, whose workers report over it until they are gone.
@@ -143,6 +143,7 @@ impl Autoscaler {
         let log = DecisionLog::open(store.clone()).await?;
         let listener = serve::bind("--listen", options.listen)?;
         let address = serve::address(&listener)?;
+        let port = options.access.port(listener)?;
         let server = Shutdown::new();
         let (orders, ordered) = Orders::channel();
         let shared = Arc::new(Shared::new(SharedParts {
@@ -153,7 +154,7 @@ impl Autoscaler {
             price_per_hour_usd: options.price_per_hour,
             stop: server.stop.clone(),
         }));
-        let guard = options.access.guard().await?;
+        let guard = options.access.guard().await?.with_secret(options.peers.secret()?.as_ref());
         let (router, health) = Grpc::new()
             .guarded(&guard)
             .with(AutoscalerServiceServer::new(AutoscalerApi(Arc::clone(&shared), Desk::default())))
@@ -173,7 +174,12 @@ impl Autoscaler {
         let controller = Controller::new(Arc::clone(&shared), fleet, controller_options);
         let router = router.fallback(serve::grpc_only);
         let grace = options.grace;
-        Ok(Self { address, listener, router, health, server, controller, lease, counted, shared, grace })
+        Ok(Self { address, port, router, health, server, controller, lease, counted, shared, grace })
+    }
+
+    /// How this machine's other processes reach it.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.port.scheme(), serve::at_home(self.address))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -185,8 +191,8 @@ impl Autoscaler {
     ///
     /// Dropped, it kills the worker processes.
     pub async fn run(self, shutdown: &Shutdown) -> Result<()> {
-        let Self { listener, router, health, server, controller, lease, counted, shared, grace, .. } = self;
-        let serving = serve::serve(listener, router, &server);
+        let Self { port, router, health, server, controller, lease, counted, shared, grace, .. } = self;
+        let serving = serve::serve(port, router, &server);
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, thread, time::Durat
 
 use clap::Parser;
 use platform::{
-    auth::AccessOptions,
+    auth::{AccessOptions, Listen, PeerOptions},
     options::{Check, Problems, Profile, parse_duration},
 };
 
@@ -109,6 +109,8 @@ pub struct Options {
     pub grace: Duration,
     #[command(flatten)]
     pub access: AccessOptions,
+    #[command(flatten)]
+    pub peers: PeerOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -272,6 +274,12 @@ impl Check for Options {
             problems.add("--queue", format_args!("{queue:?} is unknown; known: {known}"));
         }
         self.access.check_listen("--listen", self.listen, problems);
+        let internal = Listen {
+            flag: "--listen",
+            address: self.listen,
+            allow_anonymous: self.access.allow_anonymous || self.access.tls.tls_client_ca.is_some(),
+        };
+        self.peers.check_listen(internal, problems);
     }
 }
 

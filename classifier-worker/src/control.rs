@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use platform::{Error, Kind, Result, retry::Backoff, time};
+use platform::{Error, Kind, Result, auth::Link, retry::Backoff, time};
 use prost_types::Timestamp;
 use proto::internal::v1::{
     Drained, IdleOffer, SpotNotice, WorkerHeartbeat, WorkerHello, WorkerSessionRequest,
@@ -16,7 +16,6 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     idle::Idle,
@@ -36,6 +35,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// What the rest of the worker has to do with the session.
 pub(crate) struct Links {
+    /// To the autoscaler.
+    pub(crate) links: platform::auth::Links,
     pub(crate) status: Arc<Status>,
     /// Set once the machine is known to be taken away, to the time when.
     pub(crate) notice: watch::Receiver<Option<Timestamp>>,
@@ -47,16 +48,15 @@ pub(crate) struct Links {
 
 /// Keeps the session until it is dropped.
 pub(crate) async fn run(url: String, links: Links) -> Result<()> {
-    let Links { status, notice, connected, offer_after } = links;
-    let endpoint = Endpoint::from_shared(url.clone())
-        .map_err(|error| {
-            Error::new(Kind::Config, format!("--autoscaler: {url:?} is not a URL")).with_source(error)
-        })?
+    let Links { links, status, notice, connected, offer_after } = links;
+    let endpoint = links
+        .endpoint(&url)
+        .ok_or_else(|| Error::new(Kind::Config, format!("--autoscaler: {url:?} is not a URL")))?
         .tcp_nodelay(true)
         .connect_timeout(ANSWER_WAIT)
         .http2_keep_alive_interval(ANSWER_WAIT)
         .keep_alive_while_idle(true);
-    let client = ControlServiceClient::new(endpoint.connect_lazy());
+    let client = ControlServiceClient::new(links.connect(&endpoint));
     let mut backoff = Backoff::for_connections();
     let mut failing = false;
     loop {
@@ -108,7 +108,7 @@ struct Session {
 
 impl Session {
     /// One connection, until it breaks.
-    async fn hold(&mut self, mut client: ControlServiceClient<Channel>) -> Result<Never> {
+    async fn hold(&mut self, mut client: ControlServiceClient<Link>) -> Result<Never> {
         let (out, messages) = mpsc::channel(OUT_MAX);
         send(&out, request::Event::Hello(self.hello())).await?;
         let opening = client.worker_session(ReceiverStream::new(messages));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use platform::{
     Error, Result,
+    auth::Links,
     error::ResultExt as _,
     program::ServiceOptions,
     queue,
@@ -32,7 +33,6 @@ mod pipeline;
 
 pub use options::Options;
 
-use control::Links;
 use instance::Instance;
 use pipeline::{Parts, Pipeline, answer::Identity};
 
@@ -83,13 +83,15 @@ pub struct Worker {
     options: Options,
     pipeline: Pipeline,
     instance: Option<Instance>,
+    /// To our other services.
+    links: Links,
 }
 
 impl Worker {
     /// Loads the model, warms it up and starts to take tasks: at its end the worker is ready. Gets
     /// ONNX Runtime first if the options say so.
     pub async fn new(options: Options) -> Result<Self> {
-        let queue = queue::open(&options.queue).await.context("open queue")?;
+        let queue = queue::open_with(&options.queue, &options.peers.links()?).await.context("open queue")?;
         Self::with_queue(options, queue).await
     }
 
@@ -147,8 +149,10 @@ impl Worker {
             threads = models.len(),
             "ready"
         );
+        let links = options.peers.links()?;
         let pipeline = Pipeline::start(Parts {
             queue,
+            links: links.clone(),
             store,
             results,
             profile: options.profile,
@@ -159,7 +163,7 @@ impl Worker {
             batch_max: options.max_batch_size.get(),
             batch_delay: options.max_queue_delay,
         })?;
-        Ok(Self { options, pipeline, instance })
+        Ok(Self { options, pipeline, instance, links })
     }
 
     /// Works until `shutdown.stop`, then finishes, answers and acks what it holds. What it can't finish
@@ -176,13 +180,14 @@ impl Worker {
         let control = async {
             match self.options.autoscaler {
                 Some(url) => {
-                    let links = Links {
+                    let ours = control::Links {
+                        links: self.links.clone(),
                         status: Arc::clone(&status),
                         notice,
                         connected,
                         offer_after: self.options.offer_after,
                     };
-                    control::run(url, links).await
+                    control::run(url, ours).await
                 }
                 None => std::future::pending().await,
             }

@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use platform::options::{Check, Problems, Profile, parse_duration};
+use platform::{
+    auth::PeerOptions,
+    options::{Check, Problems, Profile, parse_duration},
+};
 
 use crate::model::ModelUrl;
 
@@ -76,6 +79,8 @@ pub struct Options {
     /// Stop when standard input closes: the parent is gone or wants this worker gone
     #[arg(long, env = "DUNLIN_EXIT_ON_STDIN_CLOSE")]
     pub exit_on_stdin_close: bool,
+    #[command(flatten)]
+    pub peers: PeerOptions,
 }
 
 impl Check for Options {
@@ -86,6 +91,7 @@ impl Check for Options {
         const BATCH_MAX: usize = 256;
         const THREADS_MAX: usize = 256;
         const DELAY_MAX: Duration = Duration::from_secs(1);
+        self.peers.check(problems);
         if !(LEASE_MIN..=LEASE_MAX).contains(&self.lease) {
             problems.add("--lease", "must be from 1s to 12h");
         }
@@ -107,9 +113,12 @@ impl Check for Options {
             }
         }
         if let Some(url) = &self.autoscaler
-            && tonic::transport::Endpoint::from_shared(url.clone()).is_err()
+            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
         {
-            problems.add("--autoscaler", format_args!("{url:?} is not a URL like http://host:port"));
+            problems.add(
+                "--autoscaler",
+                format_args!("{url:?} is not a URL like http://host:port or https://host:port"),
+            );
         }
     }
 }

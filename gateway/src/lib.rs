@@ -5,21 +5,20 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::middleware::from_fn_with_state;
 use platform::{
     Error, Kind, Result,
-    auth::Guard,
+    auth::{Guard, Link, Links},
     error::ResultExt as _,
     options::Profile,
     program::ServiceOptions,
     queue::{self, MemoryLimits, MemoryQueue, Queue},
-    serve::{self, Grpc, Health, MESSAGE_BYTES_MAX},
+    serve::{self, Grpc, Health, MESSAGE_BYTES_MAX, Port},
     shutdown::Shutdown,
 };
 use proto::{
     internal::v1::{broker_service_server::BrokerServiceServer, reply_service_server::ReplyServiceServer},
     v1::{classifier_service_server::ClassifierServiceServer, job_service_server::JobServiceServer},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Endpoint;
 use tonic_web::GrpcWebLayer;
 
 use crate::{
@@ -95,10 +94,13 @@ pub struct Gateway {
     core: Arc<Core>,
     jobs: Option<Arc<Jobs>>,
     guard: Guard,
+    internal_guard: Guard,
     answers: Option<ReplyQueue>,
-    public: TcpListener,
-    internal: TcpListener,
-    autoscaler: Option<Endpoint>,
+    public: Port,
+    internal: Port,
+    /// To our other services.
+    links: Links,
+    autoscaler: Option<Link>,
     public_address: SocketAddr,
     internal_address: SocketAddr,
 }
@@ -109,15 +111,16 @@ impl Gateway {
         let public = serve::bind("--listen", options.listen)?;
         let internal = serve::bind("--internal-listen", options.internal_listen)?;
         let (public_address, internal_address) = (serve::address(&public)?, serve::address(&internal)?);
-        let autoscaler = options.autoscaler.clone().map(Endpoint::from_shared).transpose();
-        let autoscaler = autoscaler
-            .map_err(|error| Error::new(Kind::Config, "--autoscaler: not a URL").with_source(error))?;
-        let guard = options.access.guard().await?;
+        let (public, internal) = (options.access.port(public)?, options.internal.port(internal)?);
+        let links = options.internal.peers.links()?;
+        let autoscaler = options.autoscaler.as_deref().map(|url| link(&links, url)).transpose()?;
+        let (guard, internal_guard) = (options.access.guard().await?, options.internal.guard()?);
+        let scheme = options.internal.scheme();
         let answers = answers_by_queue(&options).await?;
         let reply_to = match (&answers, &options.advertise) {
             (Some(queue), _) => queue.url().to_owned(),
-            (None, Some(address)) => format!("http://{address}"),
-            (None, None) => format!("http://{internal_address}"),
+            (None, Some(address)) => format!("{scheme}://{address}"),
+            (None, None) => format!("{scheme}://{}", serve::at_home(internal_address)),
         };
         let queue: Arc<dyn Queue> = if options.is_broker() {
             let limits = MemoryLimits { tasks_max: options.pending_max, bytes_max: options.queue_bytes_max };
@@ -145,6 +148,8 @@ impl Gateway {
         Ok(Self {
             core,
             guard,
+            internal_guard,
+            links,
             jobs,
             answers,
             public,
@@ -165,10 +170,8 @@ impl Gateway {
 
     /// Where to report load, when it was not known at `bind`: two services in one process learn
     /// each other's ports only after both are bound.
-    pub fn report_to(&mut self, autoscaler: SocketAddr) -> Result<()> {
-        let endpoint = Endpoint::from_shared(format!("http://{autoscaler}"));
-        self.autoscaler =
-            Some(endpoint.map_err(|error| Error::internal(error).context("name the autoscaler"))?);
+    pub fn report_to(&mut self, autoscaler: &str) -> Result<()> {
+        self.autoscaler = Some(link(&self.links, autoscaler)?);
         Ok(())
     }
 
@@ -220,6 +223,19 @@ impl Gateway {
         Ok((all.layer(from_fn_with_state(http::unread_bounds(core), http::unread::drain)), health))
     }
 
+    async fn internal_router(&self, sessions: &TaskTracker, shutdown: &Shutdown) -> Result<axum::Router> {
+        let core = &self.core;
+        let replies = Replies::new(Arc::clone(core), sessions.clone(), shutdown.stop.clone());
+        let mut services = Grpc::new().guarded(&self.internal_guard).with(ReplyServiceServer::new(replies));
+        if core.is_broker {
+            let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
+            services =
+                services.with(BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        }
+        let (router, _) = services.into_router(shutdown).await?;
+        Ok(router.fallback(serve::grpc_only))
+    }
+
     async fn serve(self, shutdown: &Shutdown) -> Result<()> {
         let sessions = TaskTracker::new();
         let internal_shutdown = Shutdown::new();
@@ -227,7 +243,7 @@ impl Gateway {
         // Later than `shutdown` stops, by the drain delay.
         let closing = Shutdown { stop: self.core.stop.clone(), abort: shutdown.abort.clone() };
         let (public, health) = self.public_router(&readiness, &closing).await?;
-        let internal = internal_router(&self.core, &sessions, &internal_shutdown).await?;
+        let internal = self.internal_router(&sessions, &internal_shutdown).await?;
         let drain_delay = self.core.options.drain_delay;
         let callers = async {
             let ended = tokio::select! {
@@ -254,7 +270,7 @@ impl Gateway {
             };
             let reports = async {
                 match self.autoscaler {
-                    Some(endpoint) => load::report(Arc::clone(&self.core), endpoint).await,
+                    Some(link) => load::report(Arc::clone(&self.core), link).await,
                     None => std::future::pending().await,
                 }
             };
@@ -293,6 +309,13 @@ impl Gateway {
         }
         ended
     }
+}
+
+fn link(links: &Links, autoscaler: &str) -> Result<Link> {
+    let endpoint = links.endpoint(autoscaler).ok_or_else(|| {
+        Error::new(Kind::Config, format!("--autoscaler: {autoscaler:?} is not http:// or https://HOST:PORT"))
+    })?;
+    Ok(links.connect(&endpoint))
 }
 
 /// The queue that answers come by, if they come by one.
@@ -336,20 +359,4 @@ async fn places(options: &Options, queue: &dyn Queue) -> Result<Places> {
         ));
     }
     Ok(Places::new(inline_bytes_max, store, options.keeps_results(), naming))
-}
-
-async fn internal_router(
-    core: &Arc<Core>,
-    sessions: &TaskTracker,
-    shutdown: &Shutdown,
-) -> Result<axum::Router> {
-    let replies = Replies::new(Arc::clone(core), sessions.clone(), shutdown.stop.clone());
-    let mut services = Grpc::new().with(ReplyServiceServer::new(replies));
-    if core.is_broker {
-        let broker = Broker::new(core.queue.clone(), sessions.clone(), shutdown.stop.clone());
-        services =
-            services.with(BrokerServiceServer::new(broker).max_decoding_message_size(MESSAGE_BYTES_MAX));
-    }
-    let (router, _) = services.into_router(shutdown).await?;
-    Ok(router.fallback(serve::grpc_only))
 }

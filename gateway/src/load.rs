@@ -2,16 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use platform::{Result, retry::Backoff};
+use platform::{Result, auth::Link, retry::Backoff};
 use proto::internal::v1::{
     GatewaySessionRequest, GatewaySessionResponse, LatencyCount, control_service_client::ControlServiceClient,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::Streaming;
 
 use crate::{core::Core, counters::Counted};
 
@@ -20,8 +17,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Keeps one session with the autoscaler open. Runs until dropped; without an autoscaler the
 /// gateway works on and count limits alone apply.
-pub async fn report(core: Arc<Core>, endpoint: Endpoint) {
-    let mut client = ControlServiceClient::new(endpoint.connect_lazy());
+pub async fn report(core: Arc<Core>, link: Link) {
+    let mut client = ControlServiceClient::new(link);
     let gateway_id = platform::id::new();
     let mut backoff = Backoff::for_connections();
     let mut was_connected = true;
@@ -39,7 +36,7 @@ pub async fn report(core: Arc<Core>, endpoint: Endpoint) {
 
 async fn session(
     core: &Core,
-    client: &mut ControlServiceClient<Channel>,
+    client: &mut ControlServiceClient<Link>,
     gateway_id: &str,
     backoff: &mut Backoff,
 ) -> Result<()> {

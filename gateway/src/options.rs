@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use platform::{
-    auth::AccessOptions,
+    auth::{AccessOptions, InternalOptions, Listen},
     options::{Check, Problems, Profile, parse_duration},
     serve::IMAGE_BYTES_LIMIT,
 };
@@ -97,6 +97,8 @@ pub struct Options {
     #[command(flatten)]
     pub access: AccessOptions,
     #[command(flatten)]
+    pub internal: InternalOptions,
+    #[command(flatten)]
     pub jobs: JobOptions,
 }
 
@@ -183,17 +185,17 @@ impl Check for Options {
             }
         }
         if let Some(url) = &self.autoscaler
-            && !url.starts_with("http://")
+            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
         {
-            problems.add("--autoscaler", format_args!("{url:?} is not http://HOST:PORT"));
+            problems
+                .add("--autoscaler", format_args!("{url:?} is not http://HOST:PORT or https://HOST:PORT"));
         }
         self.access.check_listen("--listen", self.listen, problems);
-        if !self.internal_listen.ip().is_loopback() && !self.access.allow_anonymous {
-            let address = self.internal_listen;
-            problems.add(
-                "--internal-listen",
-                format_args!("{address} can be reached from other machines; listen on 127.0.0.1, or accept that with --allow-anonymous"),
-            );
-        }
+        let internal = Listen {
+            flag: "--internal-listen",
+            address: self.internal_listen,
+            allow_anonymous: self.access.allow_anonymous,
+        };
+        self.internal.check_listen(internal, problems);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use platform::{Error, Kind, Result};
+use platform::{Error, Kind, Result, auth::Secret};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ pub struct LocalOptions {
     pub command: Vec<OsString>,
     /// Where the workers find the autoscaler.
     pub autoscaler: String,
+    /// What the workers have to bring, handed to them by their environment: arguments can be read by everyone.
+    pub secret: Option<Secret>,
     pub slots: u32,
     /// Waited before each process is started, as if a machine had to boot.
     pub boot_delay: Duration,
@@ -165,9 +167,10 @@ impl LocalFleet {
         let (delay, limit) = (self.options.boot_delay, self.options.stop_limit);
         let (shared, id, command) =
             (Arc::clone(&self.shared), instance_id.to_owned(), self.command(instance_id));
+        let secret = self.options.secret.clone();
         // Without a delay a program that cannot be started is told to the caller; with one it is
         // found out later, as with a machine.
-        let process = match delay.is_zero().then(|| process::spawn(&command)) {
+        let process = match delay.is_zero().then(|| process::spawn(&command, secret.as_ref())) {
             None => None,
             Some(Ok(process)) => {
                 shared.set_running(&id);
@@ -184,7 +187,7 @@ impl LocalFleet {
             let process = match process {
                 Some(process) => Ok(Some(process)),
                 None => tokio::select! {
-                    () = tokio::time::sleep(delay) => process::spawn(&command).map(Some),
+                    () = tokio::time::sleep(delay) => process::spawn(&command, secret.as_ref()).map(Some),
                     () = stop.cancelled() => Ok(None),
                 },
             };

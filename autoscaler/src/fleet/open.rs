@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use platform::{Error, Kind, Result};
+use platform::{Error, Kind, Result, serve::at_home};
 
 use super::{
     CloudFleet, CloudFleetOptions, ExternalFleet, Fleet, FleetUrl, LocalFleet, LocalOptions,
@@ -51,11 +51,13 @@ pub(crate) fn open_fleet(
     address: SocketAddr,
     clock: Clock,
 ) -> Arc<dyn Fleet> {
+    let scheme = if options.access.tls.files().is_some() { "https" } else { "http" };
     match cloud {
         None if is_external(options) => Arc::new(ExternalFleet),
         None => Arc::new(LocalFleet::new(LocalOptions {
             command: options.worker_command.clone(),
-            autoscaler: format!("http://{address}"),
+            autoscaler: format!("{scheme}://{}", at_home(address)),
+            secret: options.peers.secret().ok().flatten(),
             slots: options.max_instances(),
             boot_delay: options.boot_delay,
             stop_limit: STOP_LIMIT,

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, ffi::OsString, io::Write as _, process::Stdio, time::Duration};
 
-use platform::{Error, Kind, Result};
+use platform::{
+    Error, Kind, Result,
+    auth::{INTERNAL_SECRET_VARIABLE, Secret},
+};
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, ChildStderr, Command},
@@ -19,11 +22,15 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// In a process group of its own, so that Ctrl-C in a terminal reaches us alone and we decide the
 /// order in which things stop. Standard input stays open until it is to go.
-pub(super) fn spawn(command: &[OsString]) -> Result<Child> {
+pub(super) fn spawn(command: &[OsString], secret: Option<&Secret>) -> Result<Child> {
     let [program, arguments @ ..] = command else {
         return Err(Error::new(Kind::Config, "no worker program is set"));
     };
-    Command::new(program)
+    let mut process = Command::new(program);
+    if let Some(secret) = secret {
+        process.env(INTERNAL_SECRET_VARIABLE, secret.reveal()).env_remove("DUNLIN_INTERNAL_SECRET_FILE");
+    }
+    process
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

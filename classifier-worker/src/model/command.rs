@@ -52,6 +52,8 @@ impl CommandModel {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .arg(image.path())
+            // It is ours, not the classifier's.
+            .env_remove(platform::auth::INTERNAL_SECRET_VARIABLE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

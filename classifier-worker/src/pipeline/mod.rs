@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use platform::{Error, Kind, Result, options::Profile, queue::Queue, shutdown::Shutdown, store::Store};
+use platform::{
+    Error, Kind, Result, auth::Links, options::Profile, queue::Queue, shutdown::Shutdown, store::Store,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -43,6 +45,8 @@ const STRANDED_MAX: Duration = Duration::from_secs(2);
 /// What a pipeline is made of.
 pub(crate) struct Parts {
     pub(crate) queue: Arc<dyn Queue>,
+    /// To the gateways.
+    pub(crate) links: Links,
     pub(crate) store: Option<Arc<dyn Store>>,
     /// Where results go that a task wants kept.
     pub(crate) results: Option<Arc<dyn Store>>,
@@ -107,6 +111,7 @@ impl Pipeline {
         let (settle, settlements) = mpsc::channel(4 * work_max(threads, batch_max));
         let replies = Arc::new(Replies::new(Post {
             identity: Arc::clone(&parts.identity),
+            links: parts.links,
             settle: settle.clone(),
             results: parts.results,
             images: parts.store.clone(),

@@ -49,6 +49,7 @@ fn options(model: &str) -> Options {
         command_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(10),
         exit_on_stdin_close: false,
+        peers: platform::auth::PeerOptions::default(),
     }
 }
 

@@ -1,19 +1,14 @@
 //! The connection to a server of ours: one place for addresses, time limits and the sentence that
 //! says how to start what is not there.
 
-use std::{
-    error::Error as StdError,
-    fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use platform::{auth::Secret, options::exit};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint, Uri},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
 
 use crate::failure::{Failure, causes};
@@ -29,15 +24,14 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(crate) struct Address(Uri);
 
 impl Address {
-    /// Of a server in this process: unspecified addresses are reached at this machine.
-    pub(crate) fn of(address: SocketAddr) -> Result<Self, Failure> {
-        let ip = match address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        let address = SocketAddr::new(ip, address.port()).to_string();
-        parse_address(&address).map_err(|error| Failure::new(exit::FAILED, error))
+    /// Of a server in this process.
+    pub(crate) fn of(scheme: &str, address: SocketAddr) -> Result<Self, Failure> {
+        let url = format!("{scheme}://{}", platform::serve::at_home(address));
+        parse_address(&url).map_err(|error| Failure::new(exit::FAILED, error))
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("https")
     }
 }
 
@@ -53,8 +47,7 @@ pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = with_scheme.parse().map_err(|error| format!("{error}; {EXAMPLE}"))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("this build has no TLS; use http".to_owned()),
+        Some("http" | "https") => {}
         _ => return Err(format!("unknown scheme; {EXAMPLE}")),
     }
     if uri.host().is_none_or(str::is_empty) || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -87,6 +80,15 @@ pub(crate) struct AccessOptions {
     /// The key to bring, where one is asked for; better in the environment, which others on this machine can't read
     #[arg(long, env = "DUNLIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = Secret::parse)]
     pub(crate) key: Option<Secret>,
+    /// The authority whose certificate the server has, as PEM, for https:// [default: those of this machine]
+    #[arg(long, env = "DUNLIN_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show to a server that asks for one, as PEM
+    #[arg(long, env = "DUNLIN_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, env = "DUNLIN_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 /// Whom to ask about the fleet.
@@ -186,13 +188,38 @@ impl Server<'_> {
     /// Connects now, so that a server that is not there is said before anything is read or sent.
     pub(crate) async fn connect(self) -> Result<Connection, Failure> {
         let Self { service, address, access } = self;
-        let connected = endpoint(address).connect().await;
+        let mut endpoint = endpoint(address);
+        if address.is_tls() {
+            endpoint = endpoint
+                .tls_config(access.tls()?)
+                .map_err(|error| not_reachable(service, address, &error))?;
+        }
+        let connected = endpoint.connect().await;
         let channel = connected.map_err(|error| not_reachable(service, address, &error))?;
         Ok(InterceptedService::new(channel, access.key()))
     }
 }
 
 impl AccessOptions {
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let read = |flag: &str, path: &PathBuf| {
+            std::fs::read(path).map_err(|error| {
+                Failure::new(exit::CONFIG, format!("{flag}: can't read {}: {error}", path.display()))
+            })
+        };
+        let tls = match &self.ca {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("--ca", path)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        match (&self.client_cert, &self.client_key) {
+            (Some(certificate), Some(key)) => {
+                let certificate = read("--client-cert", certificate)?;
+                Ok(tls.identity(Identity::from_pem(certificate, read("--client-key", key)?)))
+            }
+            _ => Ok(tls),
+        }
+    }
+
     fn key(&self) -> Key {
         let key = self.key.as_ref().and_then(|key| format!("Bearer {}", key.reveal()).parse().ok());
         Key(key.map(|mut key: MetadataValue<Ascii>| {
@@ -262,7 +289,8 @@ mod tests {
         check("http://127.0.0.1:8000/", "http://127.0.0.1:8000");
         check("localhost:8000", "http://localhost:8000");
         check("[::1]:8000", "http://[::1]:8000");
-        for bad in ["", "https://host:1", "ftp://host:1", "http://host:1/path", "http://host:1/?q=1", "a b"] {
+        check("https://localhost:8000", "https://localhost:8000");
+        for bad in ["", "ftp://host:1", "http://host:1/path", "http://host:1/?q=1", "a b"] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
     }

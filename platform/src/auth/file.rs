@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -235,6 +235,10 @@ impl KeyFile {
             _ => {}
         }
         let mut file = private().create_new(true).open(&aside)?;
+        if let Ok(before) = fs::metadata(&self.0) {
+            // Root may change a file that a service reads as its own user. Others can't give files away, and need not.
+            let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&aside, &self.0)?;

@@ -7,18 +7,22 @@ mod bucket;
 mod caller;
 mod file;
 mod guard;
+mod internal;
 mod key;
 mod keys;
 pub mod methods;
 mod options;
+mod peers;
 mod refusal;
 mod scope;
 
 pub use caller::Caller;
 pub use file::{KeyFile, KeyRecord, NewKey};
 pub use guard::{Charge, Guard, INTERNAL_SECRET, Need};
+pub use internal::{InternalOptions, Listen};
 pub use keys::Keys;
 pub use options::AccessOptions;
+pub use peers::{INTERNAL_SECRET_VARIABLE, Link, Links, PeerOptions};
 pub use scope::{Scope, Scopes};
 
 /// Text that is never shown: a key, or the secret between our services.

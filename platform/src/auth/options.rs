@@ -2,8 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use tokio::net::TcpListener;
+
+use http::HeaderValue;
+
 use super::{Guard, Keys, Secret};
-use crate::{Result, options::Problems};
+use crate::{
+    Result,
+    options::Problems,
+    serve::{Port, TlsOptions, parse_origin},
+};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Access")]
@@ -15,6 +23,12 @@ pub struct AccessOptions {
     /// Let anyone who can reach an address that is not loopback use it without a key
     #[arg(long, env = "DUNLIN_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    /// An origin whose pages may call this service from a browser, such as https://example.org; once for each. None: only
+    /// this service's own pages
+    #[arg(long = "cors-origin", env = "DUNLIN_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
+    pub cors_origins: Vec<HeaderValue>,
     /// One more key beside the file's, of this process for calls to itself.
     #[arg(skip)]
     pub own_key: Option<Secret>,
@@ -27,7 +41,14 @@ impl AccessOptions {
             Some(path) => Some(Keys::open_with(path, self.own_key.as_ref()).await?),
             None => None,
         };
-        Ok(Guard::open().with_keys(keys))
+        let certificates = self.tls.files().is_some_and(|files| files.asks_for_certificates());
+        Ok(Guard::open().with_keys(keys).with_certificates(certificates))
+    }
+
+    /// The port with its TLS, if it is to have any.
+    pub fn port(&self, listener: TcpListener) -> Result<Port> {
+        let tls = self.tls.files().map(|files| files.open()).transpose()?;
+        Ok(Port { listener, tls, cors_origins: self.cors_origins.clone() })
     }
 
     /// An address that other machines reach needs keys, or somebody who says that it does not.

@@ -18,13 +18,15 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::Streaming;
 
 use super::{Counts, Delivery, Lease, Queue, Receive, Task};
-use crate::{Error, Kind, Result, retry::Backoff, serve::MESSAGE_BYTES_MAX};
+use crate::{
+    Error, Kind, Result,
+    auth::{Link as Connection, Links},
+    retry::Backoff,
+    serve::MESSAGE_BYTES_MAX,
+};
 
 /// What the worker may have on the way to the gateway: credits and settlements, all small.
 const COMMANDS_MAX: usize = 1024;
@@ -33,7 +35,7 @@ const COMMANDS_MAX: usize = 1024;
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 pub struct BrokerQueue {
-    client: BrokerServiceClient<Channel>,
+    client: BrokerServiceClient<Connection>,
     link: Arc<Link>,
     connection: tokio::task::JoinHandle<()>,
 }
@@ -63,10 +65,14 @@ struct State {
 impl BrokerQueue {
     /// Connects when first needed, and again whenever the connection breaks.
     pub fn new(address: &str) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| {
-                Error::new(Kind::Config, format!("--queue: {address:?} is not host:port")).with_source(error)
-            })?
+        Self::with_links(address, &Links::default())
+    }
+
+    /// The same with what our services show each other.
+    pub fn with_links(address: &str, links: &Links) -> Result<Self> {
+        let endpoint = links
+            .endpoint(&links.broker_url(address))
+            .ok_or_else(|| Error::new(Kind::Config, format!("--queue: {address:?} is not host:port")))?
             .tcp_nodelay(true)
             .connect_timeout(ANSWER_WAIT)
             .initial_stream_window_size(4 * 1024 * 1024)
@@ -74,7 +80,7 @@ impl BrokerQueue {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_while_idle(true);
         let client =
-            BrokerServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            BrokerServiceClient::new(links.connect(&endpoint)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let link = Arc::new(Link { state: Mutex::default(), changed: Notify::new() });
         let connection = tokio::spawn(keep_connected(client.clone(), Arc::clone(&link)));
         Ok(Self { client, link, connection })
@@ -215,8 +221,9 @@ impl Link {
 }
 
 /// Keeps one stream open for as long as the queue is used.
-async fn keep_connected(mut client: BrokerServiceClient<Channel>, link: Arc<Link>) {
+async fn keep_connected(mut client: BrokerServiceClient<Connection>, link: Arc<Link>) {
     let mut backoff = Backoff::for_connections();
+    let mut refused = false;
     loop {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         match client.delivery_session(ReceiverStream::new(receiver)).await {
@@ -227,6 +234,12 @@ async fn keep_connected(mut client: BrokerServiceClient<Channel>, link: Arc<Link
                 let ended = read(answers.into_inner(), &link).await;
                 link.disconnected();
                 tracing::debug!(?ended, "the gateway ended the delivery session");
+            }
+            // Tried on, quietly: the secret may be put right there as well as here.
+            Err(error) if error.code() == tonic::Code::Unauthenticated => {
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::error!(error = error.message(), "the gateway's queue refuses this worker");
+                }
             }
             Err(error) => tracing::debug!(%error, "connect to the gateway's queue"),
         }

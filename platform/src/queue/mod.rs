@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use proto::internal::v1::Task;
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, auth::Links};
 
 mod broker;
 #[cfg(feature = "contract")]
@@ -76,8 +76,13 @@ pub trait Queue: Send + Sync + 'static {
 
 /// Opens the queue a URL names, as a worker sees it.
 pub async fn open(url: &str) -> Result<Arc<dyn Queue>> {
+    open_with(url, &Links::default()).await
+}
+
+/// The same with what our services show each other.
+pub async fn open_with(url: &str, links: &Links) -> Result<Arc<dyn Queue>> {
     match url.split_once("://") {
-        Some(("broker", address)) => Ok(Arc::new(BrokerQueue::new(address)?)),
+        Some(("broker", address)) => Ok(Arc::new(BrokerQueue::with_links(address, links)?)),
         #[cfg(feature = "aws")]
         Some(("sqs" | "https" | "http", _)) => {
             Ok(Arc::new(SqsQueue::open_for_receiver(&crate::aws::config().await?, url).await?))

@@ -1,13 +1,19 @@
 //! Serving gRPC and HTTP on one port: bind first, limits and keepalive set, health, reflection and
 //! deadlines included.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
-use http::Request;
+use http::{HeaderValue, Request};
 use tokio::net::TcpListener;
 use tonic::{body::Body, server::NamedService, service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -15,16 +21,21 @@ use tower::Service;
 
 use crate::{Error, Kind, Result, auth::Guard, shutdown::Shutdown};
 
+mod cors;
 mod deadline;
 mod files;
+mod handshakes;
 mod port;
 pub mod request_id;
 mod stopping;
+mod tls;
 mod typed;
 
+pub use cors::parse_origin;
 pub use deadline::Deadline;
 pub use files::allow_many_connections;
 pub use stopping::draining;
+pub use tls::{Tls, TlsFiles, TlsOptions};
 
 /// The most one gRPC message may take. The decoder reserves the declared length before it has read
 /// it, so this bounds what a caller can make us allocate.
@@ -66,6 +77,16 @@ pub fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 /// The address a listener really has, for port 0.
 pub fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(|error| Error::internal(error).context("read the bound address"))
+}
+
+/// The same as this machine's other processes reach it: one that listens everywhere listens at home too.
+pub fn at_home(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// gRPC services with health, reflection (v1 and v1alpha) and deadlines, as a router.
@@ -160,29 +181,66 @@ impl Health {
     }
 }
 
-/// Serves `router` (gRPC over h2c and HTTP/1.1 on the same port) until `shutdown.stop`, then
+/// Where to serve, and how its connections begin.
+pub struct Port {
+    pub listener: TcpListener,
+    /// `None`: in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose pages may call, beside our own.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+impl Port {
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+impl From<TcpListener> for Port {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, tls: None, cors_origins: Vec::new() }
+    }
+}
+
+/// Serves `router` (gRPC over HTTP/2 and HTTP/1.1 on the same port) until `shutdown.stop`, then
 /// finishes what is in flight. A stream that never ends holds it up: handlers end theirs on
 /// `shutdown.stop`, and `Shutdown::run` bounds the wait.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: &Shutdown) -> Result<()> {
+pub async fn serve(port: impl Into<Port>, router: Router, shutdown: &Shutdown) -> Result<()> {
     const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
     const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
     const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
     const KEEPALIVE: Duration = Duration::from_secs(20);
     allow_many_connections();
+    let Port { listener, tls, cors_origins } = port.into();
+    // Outside of what asks for keys: a preflight has none.
+    let router = match cors_origins {
+        origins if origins.is_empty() => router,
+        origins => router.layer(cors::layer(origins)).layer(from_fn(cors::only_to_those_named)),
+    };
     let router = router.layer(from_fn(request_id::carry));
-    let incoming =
-        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
-    tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, shutdown.stop.clone().cancelled_owned())
-        .await
-        .map_err(|error| Error::internal(error).context("serve"))
+        .add_routes(Routes::from(router));
+    let stop = shutdown.stop.clone().cancelled_owned();
+    let served = match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener)
+                .with_nodelay(Some(true))
+                .with_keepalive(Some(Duration::from_secs(60)));
+            server.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        Some(tls) => {
+            // Boxed: the stream keeps the handshakes that are not done.
+            let incoming = Box::pin(handshakes::connections(listener, tls));
+            server.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
+    served.map_err(|error| Error::internal(error).context("serve"))
 }
 
 /// The fallback for a port that serves nothing but gRPC: a typed answer to an unknown service, and

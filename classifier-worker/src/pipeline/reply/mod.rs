@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use platform::{Error, Kind, Result, options::Profile, store::Store};
+use platform::{
+    Error, Kind, Result,
+    auth::{Link, Links},
+    options::Profile,
+    store::Store,
+};
 use prost::Message as _;
 use proto::{
     internal::v1::{WorkerHello, reply_service_client::ReplyServiceClient},
@@ -20,7 +25,6 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tonic::transport::Endpoint;
 
 use super::{answer::Identity, held::Ticket, settle::Settlement};
 
@@ -46,6 +50,8 @@ pub(super) enum Note {
 /// What all sessions share.
 pub(crate) struct Post {
     pub(crate) identity: Arc<Identity>,
+    /// To the gateways.
+    pub(crate) links: Links,
     pub(crate) settle: mpsc::Sender<Settlement>,
     /// Where results go that a task wants kept.
     pub(crate) results: Option<Arc<dyn Store>>,
@@ -203,7 +209,7 @@ impl Replies {
         let session = if reply_to.starts_with("sqs://") {
             tokio::spawn(mail::run(reply_to.to_owned(), post, inbox, alive))
         } else {
-            let session = Session::new(connect(reply_to)?, post, reply_to.to_owned());
+            let session = Session::new(connect(reply_to, &post.links)?, post, reply_to.to_owned());
             tokio::spawn(session.run(inbox, alive))
         };
         sessions.insert(reply_to.to_owned(), Open { notes: notes.clone(), session });
@@ -212,21 +218,17 @@ impl Replies {
 }
 
 /// A client that connects when it is first used.
-fn connect(reply_to: &str) -> Result<ReplyServiceClient<tonic::transport::Channel>> {
+fn connect(reply_to: &str, links: &Links) -> Result<ReplyServiceClient<Link>> {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     const KEEPALIVE: Duration = Duration::from_secs(10);
     let unusable =
         || Error::new(Kind::Internal, "").with_source(format!("reply to {reply_to:?}: not http://host:port"));
-    if !reply_to.starts_with("http://") {
-        return Err(unusable());
-    }
-    let endpoint = Endpoint::from_shared(reply_to.to_owned()).map_err(|_| unusable())?;
-    let channel = endpoint
+    let endpoint = links.endpoint(reply_to).ok_or_else(unusable)?;
+    let endpoint = endpoint
         .tcp_nodelay(true)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .connect_lazy();
-    Ok(ReplyServiceClient::new(channel))
+        .keep_alive_while_idle(true);
+    Ok(ReplyServiceClient::new(links.connect(&endpoint)))
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use platform::{Error, Kind, Result, retry::Backoff, time};
+use platform::{Error, Kind, Result, auth::Link, retry::Backoff, time};
 use proto::{
     internal::v1::{
         ReplySessionRequest, ReplySessionResponse, TaskResult, TaskStarted,
@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use super::{Note, Post};
 use crate::pipeline::{held::Ticket, settle::Settlement};
@@ -37,7 +37,7 @@ const EXPIRED_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) struct Session {
-    client: ReplyServiceClient<Channel>,
+    client: ReplyServiceClient<Link>,
     post: Arc<Post>,
     gateway: String,
     /// By task: what this gateway may still have to hear of. As many as are held, at most.
@@ -64,7 +64,7 @@ struct Connection {
 }
 
 impl Session {
-    pub(super) fn new(client: ReplyServiceClient<Channel>, post: Arc<Post>, gateway: String) -> Self {
+    pub(super) fn new(client: ReplyServiceClient<Link>, post: Arc<Post>, gateway: String) -> Self {
         Self {
             client,
             post,
@@ -256,7 +256,7 @@ enum Stranded {
     No,
 }
 
-async fn open(mut client: ReplyServiceClient<Channel>, post: Arc<Post>) -> Result<Connection> {
+async fn open(mut client: ReplyServiceClient<Link>, post: Arc<Post>) -> Result<Connection> {
     const ANSWER_WAIT: Duration = Duration::from_secs(10);
     let (out, messages) = mpsc::channel(OUT_MAX);
     let hello = ReplySessionRequest { event: Some(request::Event::Hello(post.hello())) };

@@ -15,20 +15,24 @@ use classifier_worker::{bundled, engine, model::ModelUrl};
 use gateway::Gateway;
 use platform::{
     Error, Result,
-    auth::{AccessOptions, Keys},
+    auth::{AccessOptions, Keys, Secret},
     options::{Check, Problems, parse_duration},
+    serve::{self, TlsOptions},
     shutdown::Shutdown,
     telemetry::LogFormat,
 };
 use proto::v1::ListDecisionsRequest;
 use serde::Serialize;
 
+use self::certificate::Certificate;
 use crate::{
     connect::{AccessOptions as KeyOptions, Address, AutoscalerAddress, AutoscalerOptions, GatewayOptions},
     decisions,
     failure::{Failure, Outcome},
 };
 
+mod certificate;
+mod head;
 mod samples;
 
 const EXAMPLES: &str = "\
@@ -124,6 +128,12 @@ pub(crate) struct Options {
     grace: Duration,
     #[command(flatten)]
     access: AccessOptions,
+    /// Speak TLS on all ports with a certificate of this machine's own, made in the data folder
+    #[arg(long, env = "DUNLIN_TLS", conflicts_with = "tls_cert", help_heading = "Access")]
+    tls: bool,
+    /// Between the services of this start.
+    #[arg(skip)]
+    secret: Option<Secret>,
     /// What to log: a level, or `target=level` parts with commas
     #[arg(long, env = "DUNLIN_LOG", default_value = "warn", value_name = "FILTER", help_heading = "Logs")]
     log: String,
@@ -163,6 +173,7 @@ struct Addresses {
 }
 
 pub(crate) async fn run(mut options: Options) -> Outcome {
+    options.secret = Some(Keys::new_secret());
     // For the photographs, which this process sends to itself.
     options.access.own_key = options.access.keys.is_some().then(Keys::new_secret);
     let log = platform::telemetry::LogOptions { filter: options.log.clone(), log_format: options.log_format };
@@ -170,12 +181,17 @@ pub(crate) async fn run(mut options: Options) -> Outcome {
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let data = engine::data_folder(options.data.as_deref())?;
+    let certificate = options.tls.then(|| Certificate::open(&data)).transpose()?;
+    if let Some(made) = &certificate {
+        options.access.tls.tls_cert = Some(made.certificate.clone());
+        options.access.tls.tls_key = Some(made.key.clone());
+    }
     let mut gateway = Gateway::bind(options.gateway_options(Some(&data))?).await?;
     let command = options.worker_command(gateway.internal_address(), &data)?;
     let autoscaler_options = options.autoscaler_options(&command, Some(&data))?;
     let workers = (autoscaler_options.min_instances, autoscaler_options.max_instances());
     let autoscaler = Autoscaler::bind(autoscaler_options).await?;
-    gateway.report_to(autoscaler.address())?;
+    gateway.report_to(&autoscaler.url())?;
     let addresses = Addresses {
         public: gateway.public_address(),
         internal: gateway.internal_address(),
@@ -183,6 +199,9 @@ pub(crate) async fn run(mut options: Options) -> Outcome {
     };
     let own = options.own(&addresses)?;
     options.print_head(&addresses, &data, workers);
+    if let Some(made) = &certificate {
+        head::print_certificate(made);
+    }
     if let Some(file) = &options.addresses_file {
         write_addresses(file, &addresses)?;
     }
@@ -194,7 +213,8 @@ pub(crate) async fn run(mut options: Options) -> Outcome {
     let services = serve(gateway, autoscaler, &shutdown, options.grace);
     tokio::pin!(services);
     let shown = async {
-        if !options.no_samples {
+        // A certificate of somebody else's is not for the address we would send them to.
+        if !options.no_samples && (options.tls || options.access.tls.tls_cert.is_none()) {
             tokio::select! {
                 shown = show_samples(&own) => {
                     if let Err(error) = shown {
@@ -321,6 +341,14 @@ impl Options {
         options.store = data.map(store_url);
         options.cache_bytes = self.cache_bytes;
         options.access = self.access.clone();
+        options.internal.peers.internal_secret = Some(self.secret());
+        options.internal.peers.internal_secret_file = None;
+        if self.tls {
+            let TlsOptions { tls_cert, tls_key, .. } = &self.access.tls;
+            options.internal.internal_tls_cert = tls_cert.clone();
+            options.internal.internal_tls_key = tls_key.clone();
+            options.internal.peers.internal_ca = tls_cert.clone();
+        }
         Ok(options)
     }
 
@@ -329,6 +357,12 @@ impl Options {
             autoscaler::Options::from_arguments(["--listen", &self.autoscaler_listen.to_string()])
                 .map_err(|error| Error::internal(error).context("set up the autoscaler"))?;
         options.access = self.access.clone();
+        if !self.tls {
+            // A certificate of somebody else's is not for this machine's own names.
+            options.access.tls = TlsOptions::default();
+        }
+        options.peers.internal_secret = Some(self.secret());
+        options.peers.internal_secret_file = None;
         options.fleet = "local:".to_owned();
         // The gateway's own, whatever the environment names for a worker.
         options.queue = None;
@@ -346,10 +380,18 @@ impl Options {
         Ok(options)
     }
 
+    /// There is always one; before the start, while options are checked, any will do.
+    fn secret(&self) -> Secret {
+        self.secret.clone().unwrap_or_else(Keys::new_secret)
+    }
+
     fn own(&self, addresses: &Addresses) -> Result<Own, Failure> {
-        let access = KeyOptions { key: self.access.own_key.clone() };
-        let gateway = GatewayOptions { server: Address::of(addresses.public)?, access: access.clone() };
-        let at = AutoscalerAddress { autoscaler: Address::of(addresses.autoscaler)? };
+        let ca = self.tls.then(|| self.access.tls.tls_cert.clone()).flatten();
+        let access = KeyOptions { key: self.access.own_key.clone(), ca, ..KeyOptions::default() };
+        let scheme = if self.tls { "https" } else { "http" };
+        let address = |address| Address::of(scheme, address);
+        let gateway = GatewayOptions { server: address(addresses.public)?, access: access.clone() };
+        let at = AutoscalerAddress { autoscaler: address(addresses.autoscaler)? };
         Ok(Own { gateway, autoscaler: AutoscalerOptions { at, access } })
     }
 
@@ -358,11 +400,14 @@ impl Options {
         let program =
             std::env::current_exe().map_err(|error| Error::internal(error).context("find this program"))?;
         let mut command: Vec<OsString> = vec![program.into(), "worker".into()];
-        command.extend(["--queue".into(), format!("broker://{gateway}").into()]);
+        command.extend(["--queue".into(), format!("broker://{}", serve::at_home(gateway)).into()]);
         command.extend(["--model".into(), self.model.clone().into(), "--data".into(), data.into()]);
         command.extend(["--log".into(), self.log.clone().into(), "--exit-on-stdin-close".into()]);
         let grace = platform::options::show_duration(self.grace);
         command.extend(["--grace".into(), grace.into()]);
+        if let Some(ca) = self.access.tls.tls_cert.as_ref().filter(|_| self.tls) {
+            command.extend(["--internal-ca".into(), ca.into()]);
+        }
         if let Some(library) = &self.onnxruntime {
             command.extend(["--onnxruntime".into(), library.into()]);
         }
@@ -385,23 +430,5 @@ impl Options {
             .await?;
         }
         Ok(())
-    }
-
-    fn print_head(&self, addresses: &Addresses, data: &Path, (least, most): (u32, u32)) {
-        let Addresses { public, internal, autoscaler } = addresses;
-        let only_here = [public, internal, autoscaler].iter().all(|address| address.ip().is_loopback());
-        say(format_args!("dunlin {}  one machine, no cloud account\n", env!("CARGO_PKG_VERSION")));
-        say(format_args!("  page        http://{public}/"));
-        say(format_args!("  gRPC        {public}   grpcurl -plaintext {public} list"));
-        say(format_args!("  upload      curl -F myfile=@cat.jpg http://{public}/upload"));
-        say(format_args!("  autoscaler  {autoscaler}   dunlin status --watch"));
-        say(format_args!("  data        {}   (kept; delete it to start afresh)", data.display()));
-        say(format_args!("  workers     {least} to {most}, model {}", self.model));
-        let open = if only_here { "only this machine" } else { "anyone who reaches these ports" };
-        let key = match &self.access.keys {
-            Some(file) => format!("with a key of {}", file.display()),
-            None => "no key needed".to_owned(),
-        };
-        say(format_args!("  open        {open} can connect; {key}"));
     }
 }
