@@ -7,7 +7,7 @@ import { autoscaler } from '../rpc/clients'
 import { failure } from '../rpc/failure'
 import { keys } from '../rpc/keys.svelte'
 import { pause, whileVisible } from '../shell/visible'
-import { type Sample, sample, trimmed } from './history'
+import { merged, type Sample, sample, trimmed } from './history'
 
 /** The status comes at least each 5 s: after this much silence the connection is dead. */
 const SILENCE_MS = 15_000
@@ -73,21 +73,21 @@ class Watch {
     if (next) this.history = trimmed([...this.history, next])
   }
 
-  /** Puts what was seen before in front, for charts that do not begin empty. */
-  remember(earlier: Sample[]): void {
-    const first = this.history[0]?.at ?? Number.POSITIVE_INFINITY
-    this.history = trimmed([...earlier.filter(({ at }) => at < first), ...this.history])
+  /** Puts what was decided before, or while nobody looked, where nothing was seen. */
+  remember(decided: Sample[]): void {
+    this.history = trimmed(merged(this.history, decided))
   }
 
   async #broke(thrown: unknown, silent: boolean): Promise<number> {
     const why = failure(thrown)
-    if (why.code === Code.Unimplemented || why.reason === 'AUTOSCALER_UNAVAILABLE') {
+    if (why.code === Code.Unimplemented || why.reason === 'SERVICE_UNAVAILABLE') {
       this.link = { state: 'none', why: why.sentence }
       return WITHOUT_MS
     }
     if (why.next === 'key') {
       this.link = { state: 'none', why: why.sentence }
-      keys.ask('any', why.sentence)
+      // A key that may classify and not look is a good key: it is not asked for another.
+      if (why.code === Code.Unauthenticated) keys.ask('any', why.sentence)
       await keys.given()
       return 0
     }

@@ -22,7 +22,7 @@ export const toTimestamp = toDuration
 export function span(ms: number): string {
   if (ms < 1) return ms <= 0 ? '0 ms' : 'under 1 ms'
   if (ms < 999.5) return `${Math.round(ms)} ms`
-  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1).replace('.0', '')} s`
   if (ms < 59_500) return `${Math.round(ms / 1000)} s`
   const minutes = Math.round(ms / 60_000)
   if (minutes < 60) return `${minutes} min`
@@ -67,9 +67,10 @@ export function whole(count: number | bigint): string {
   return count.toLocaleString('en-GB')
 }
 
-/** At most one decimal, and none where it says nothing. */
+/** One decimal where it says something. */
 export function rate(perSecond: number): string {
-  return perSecond >= 99.95 || perSecond === 0 ? whole(Math.round(perSecond)) : perSecond.toFixed(1)
+  if (perSecond >= 9.95 || Number.isInteger(perSecond)) return whole(Math.round(perSecond))
+  return perSecond.toFixed(1)
 }
 
 export function sentence(text: string): string {

@@ -37,6 +37,9 @@ export type Job = Message<"dunlin.v1.Job"> & {
   state: JobState;
 
   /**
+   * `total` is the number of images; the rest counts those that are answered. At another gateway than the one
+   * that runs the job they may be seconds old.
+   *
    * @generated from field: dunlin.v1.ResultCounts counts = 3;
    */
   counts?: ResultCounts | undefined;
@@ -62,19 +65,23 @@ export type Job = Message<"dunlin.v1.Job"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * results are kept until then
+   * When the job is deleted with its images and results: 24 h after its end, if the operator set nothing else
+   * (--job-retention). Set once it has ended.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
 
   /**
+   * Why the results could not be written to `output_prefix`. Errors of images are in their results.
+   *
    * @generated from field: google.rpc.Status error = 9;
    */
   error?: Status | undefined;
 
   /**
-   * s3://…/results.jsonl when asked for
+   * Where the results are once the job has ended: JSON lines by index, each with index, custom_id, state,
+   * classifications, error {reason, message} and execution.
    *
    * @generated from field: string output_uri = 10;
    */
@@ -102,13 +109,16 @@ export type CreateJobRequest = Message<"dunlin.v1.CreateJobRequest"> & {
    */
   input: {
     /**
+     * Inline, as many as fit into one message (32 MiB). One that is no image is a failed result, not an error.
+     *
      * @generated from field: dunlin.v1.ImageList images = 1;
      */
     value: ImageList;
     case: "images";
   } | {
     /**
-     * Every object under s3://bucket/prefix/.
+     * `s3://bucket/prefix/`: every object whose key begins so, at most 50,000 (--job-images-max). The bucket has to
+     * be allowed by the operator (--uri-bucket). A `custom_id` is what the key has after the prefix.
      *
      * @generated from field: string input_prefix = 2;
      */
@@ -116,7 +126,10 @@ export type CreateJobRequest = Message<"dunlin.v1.CreateJobRequest"> & {
     case: "inputPrefix";
   } | {
     /**
-     * s3:// JSONL file, one {"custom_id": …, "uri": …} a line.
+     * `s3://bucket/key` or, where the operator allows a folder (--job-folder), `file:///folder/file`: JSON lines, one
+     * {"custom_id": "...", "uri": "..."} each. At most 32 MiB. Each uri is of the same kind as the manifest's. The
+     * images are read when their turn comes and have to stay where they are until then; one that is not there is a
+     * failed result.
      *
      * @generated from field: string manifest_uri = 3;
      */
@@ -125,26 +138,39 @@ export type CreateJobRequest = Message<"dunlin.v1.CreateJobRequest"> & {
   } | { case: undefined; value?: undefined };
 
   /**
+   * `max_queue_duration` counts from the creation and for the whole job (default and most: 24 h, --job-timeout);
+   * what is not answered then has expired. Images times `top_k` may be at most 500,000.
+   *
    * @generated from field: dunlin.v1.ClassifyOptions options = 4;
    */
   options?: ClassifyOptions | undefined;
 
   /**
+   * At most 128 bytes. A repeat returns the job that was made, as long as it is kept; with anything else
+   * in the request it is ALREADY_EXISTS REQUEST_ID_REUSED.
+   *
    * @generated from field: string request_id = 5;
    */
   requestId: string;
 
   /**
+   * `s3://bucket/prefix/`: the results are written there too, as results.jsonl, if the operator allows that bucket
+   * (--job-output-bucket).
+   *
    * @generated from field: string output_prefix = 6;
    */
   outputPrefix: string;
 
   /**
+   * Called once the job has ended.
+   *
    * @generated from field: dunlin.v1.Webhook webhook = 7;
    */
   webhook?: Webhook | undefined;
 
   /**
+   * At most 16. A name has 1 to 63 lower-case letters, digits, '.', '_' and '-'; a value at most 256 bytes.
+   *
    * @generated from field: map<string, string> labels = 8;
    */
   labels: { [key: string]: string };
@@ -175,18 +201,22 @@ export const ImageListSchema: GenMessage<ImageList> = /*@__PURE__*/
   messageDesc(file_dunlin_v1_job_service, 2);
 
 /**
- * Signed per Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature).
+ * A POST with {"type": "job.ended", "timestamp", "data": {the job}}, signed as Standard Webhooks says (webhook-id,
+ * webhook-timestamp, webhook-signature). An answer of 2xx within 15 s is a delivery; 410 stops it; anything else,
+ * a redirect too, is tried again for 24 h, with the same webhook-id. It may come more than once.
  *
  * @generated from message dunlin.v1.Webhook
  */
 export type Webhook = Message<"dunlin.v1.Webhook"> & {
   /**
+   * https only, and a public address. The operator may allow others by host and port (--webhook-plain).
+   *
    * @generated from field: string url = 1;
    */
   url: string;
 
   /**
-   * Name of a secret the operator configured; never the secret itself.
+   * Name of a secret the operator configured (--webhook-secret); never the secret itself.
    *
    * @generated from field: string secret_name = 2;
    */
@@ -222,6 +252,8 @@ export const CreateJobResponseSchema: GenMessage<CreateJobResponse> = /*@__PURE_
  */
 export type GetJobRequest = Message<"dunlin.v1.GetJobRequest"> & {
   /**
+   * jobs/{job}
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -256,17 +288,22 @@ export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
  */
 export type ListJobsRequest = Message<"dunlin.v1.ListJobsRequest"> & {
   /**
+   * 0 = 50; at most 1,000
+   *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * opaque
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160 subset: state=RUNNING AND labels.team=x
+   * `state=RUNNING AND labels.team=x`: conditions joined by AND, each `state=STATE` or `labels.NAME=VALUE`; a value
+   * with spaces stands in double quotes.
    *
    * @generated from field: string filter = 3;
    */
@@ -285,11 +322,15 @@ export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
  */
 export type ListJobsResponse = Message<"dunlin.v1.ListJobsResponse"> & {
   /**
+   * with a filter a page may be short or empty although more follow
+   *
    * @generated from field: repeated dunlin.v1.Job jobs = 1;
    */
   jobs: Job[];
 
   /**
+   * empty after the last
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -307,6 +348,8 @@ export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*
  */
 export type CancelJobRequest = Message<"dunlin.v1.CancelJobRequest"> & {
   /**
+   * jobs/{job}
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -341,16 +384,22 @@ export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE_
  */
 export type ListJobResultsRequest = Message<"dunlin.v1.ListJobResultsRequest"> & {
   /**
+   * jobs/{job}
+   *
    * @generated from field: string parent = 1;
    */
   parent: string;
 
   /**
+   * 0 = 100; at most 1,000
+   *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
+   * opaque
+   *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
@@ -373,6 +422,8 @@ export type ListJobResultsResponse = Message<"dunlin.v1.ListJobResultsResponse">
   results: ImageResult[];
 
   /**
+   * Empty once the job has ended and all its results were given: while it runs, ask again with it for what came since.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -390,6 +441,8 @@ export const ListJobResultsResponseSchema: GenMessage<ListJobResultsResponse> = 
  */
 export type WatchJobRequest = Message<"dunlin.v1.WatchJobRequest"> & {
   /**
+   * jobs/{job}
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -402,6 +455,8 @@ export type WatchJobRequest = Message<"dunlin.v1.WatchJobRequest"> & {
   afterSequence: bigint;
 
   /**
+   * Tell when a worker takes an image up, too.
+   *
    * @generated from field: bool include_progress = 3;
    */
   includeProgress: boolean;
@@ -419,6 +474,9 @@ export const WatchJobRequestSchema: GenMessage<WatchJobRequest> = /*@__PURE__*/
  */
 export type WatchJobResponse = Message<"dunlin.v1.WatchJobResponse"> & {
   /**
+   * Strictly increasing, and the same event always has the same. Events that were not asked for leave gaps. Only a
+   * heartbeat is no event of the job: it repeats the last one's.
+   *
    * @generated from field: uint64 sequence = 1;
    */
   sequence: bigint;
@@ -428,7 +486,7 @@ export type WatchJobResponse = Message<"dunlin.v1.WatchJobResponse"> & {
    */
   event: {
     /**
-     * state changes of the job itself
+     * First as it was created, then when it begins, and last when it has ended.
      *
      * @generated from field: dunlin.v1.Job job = 2;
      */
@@ -436,18 +494,24 @@ export type WatchJobResponse = Message<"dunlin.v1.WatchJobResponse"> & {
     case: "job";
   } | {
     /**
+     * RUNNING; with `include_progress`
+     *
      * @generated from field: dunlin.v1.ImageProgress progress = 3;
      */
     value: ImageProgress;
     case: "progress";
   } | {
     /**
+     * exactly one for each image
+     *
      * @generated from field: dunlin.v1.ImageResult result = 4;
      */
     value: ImageResult;
     case: "result";
   } | {
     /**
+     * every 15 s of silence
+     *
      * @generated from field: dunlin.v1.StreamHeartbeat heartbeat = 5;
      */
     value: StreamHeartbeat;
@@ -472,6 +536,8 @@ export enum JobState {
   UNSPECIFIED = 0,
 
   /**
+   * kept, and no gateway has begun with it
+   *
    * @generated from enum value: JOB_STATE_QUEUED = 1;
    */
   QUEUED = 1,
@@ -482,30 +548,36 @@ export enum JobState {
   RUNNING = 2,
 
   /**
-   * every image succeeded
+   * ended: every image succeeded
    *
    * @generated from enum value: JOB_STATE_SUCCEEDED = 3;
    */
   SUCCEEDED = 3,
 
   /**
-   * ended, some images failed
+   * ended: some images succeeded and some failed
    *
    * @generated from enum value: JOB_STATE_PARTIALLY_FAILED = 4;
    */
   PARTIALLY_FAILED = 4,
 
   /**
+   * ended: no image succeeded
+   *
    * @generated from enum value: JOB_STATE_FAILED = 5;
    */
   FAILED = 5,
 
   /**
+   * ended: some images were withdrawn by CancelJob
+   *
    * @generated from enum value: JOB_STATE_CANCELLED = 6;
    */
   CANCELLED = 6,
 
   /**
+   * ended: the time was over before all images were answered
+   *
    * @generated from enum value: JOB_STATE_EXPIRED = 7;
    */
   EXPIRED = 7,
@@ -520,11 +592,23 @@ export const JobStateSchema: GenEnum<JobState> = /*@__PURE__*/
 /**
  * Classify images later: submit, then poll, watch or be called back.
  *
+ * A job survives its gateway: once CreateJob has returned, every image gets exactly one result, whatever is
+ * restarted in between. It needs a store; a gateway that was started without one answers every method with
+ * FAILED_PRECONDITION (reason CONFIG) and names the option.
+ *
+ * Method by method this is google.longrunning.Operations with types: GetJob, ListJobs and CancelJob are its Get,
+ * List and Cancel; WatchJob stands in for WaitOperation; there is no Delete, jobs go when they expire.
+ *
  * @generated from service dunlin.v1.JobService
  */
 export const JobService: GenService<{
   /**
-   * Queue images and return at once.
+   * Keeps the images and queues them, and returns once they would survive a crash.
+   *
+   * Errors: INVALID_ARGUMENT for what is wrong in the request, with the field in BadRequest (a line of a manifest is
+   * `manifest[3]`); PERMISSION_DENIED URI_NOT_ALLOWED for a bucket or folder the operator does not allow;
+   * NOT_FOUND OBJECT_NOT_FOUND for a manifest that is not there; ALREADY_EXISTS REQUEST_ID_REUSED; RESOURCE_EXHAUSTED
+   * QUOTA_EXCEEDED when the gateway keeps as many jobs as it may.
    *
    * @generated from rpc dunlin.v1.JobService.CreateJob
    */
@@ -534,7 +618,7 @@ export const JobService: GenService<{
     output: typeof CreateJobResponseSchema;
   },
   /**
-   * The job's state and counts.
+   * The job's state and counts. NOT_FOUND JOB_NOT_FOUND, also once it has expired.
    *
    * @generated from rpc dunlin.v1.JobService.GetJob
    */
@@ -554,7 +638,8 @@ export const JobService: GenService<{
     output: typeof ListJobsResponseSchema;
   },
   /**
-   * Stop work that has not started; images already running finish.
+   * Withdraws what no worker has taken up: it is answered CANCELLED. Images that run finish. A job that has ended is
+   * returned as it is; a second call does nothing. The job ends a moment later: GetJob and WatchJob say when.
    *
    * @generated from rpc dunlin.v1.JobService.CancelJob
    */
@@ -564,7 +649,7 @@ export const JobService: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Results so far, by image index.
+   * Results so far, in the order they came, so that a page is never missed or seen twice while the job runs.
    *
    * @generated from rpc dunlin.v1.JobService.ListJobResults
    */
@@ -574,7 +659,8 @@ export const JobService: GenService<{
     output: typeof ListJobResultsResponseSchema;
   },
   /**
-   * Replays from `after_sequence`, then follows live until the job ends.
+   * Replays what came after `after_sequence`, then follows until the job ends. A stream that breaks is resumed with the
+   * last `sequence` seen: at any gateway, and after any restart, nothing is missing and nothing comes twice.
    *
    * @generated from rpc dunlin.v1.JobService.WatchJob
    */

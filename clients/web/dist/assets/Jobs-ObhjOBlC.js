@@ -1,1 +1,0 @@
-import{n as e,r as t}from"./index-DWEyFd6H.js";var n=t(`<h1>Soon</h1>`);function r(t){var r=n();e(t,r)}export{r as default};
