@@ -9,6 +9,7 @@ import {
 } from '../gen/dunlin/v1/autoscaler_service_pb'
 import { autoscaler } from '../rpc/clients'
 import { failure } from '../rpc/failure'
+import { newId } from '../rpc/id'
 import { keys } from '../rpc/keys.svelte'
 import { toTimestamp } from '../words/format'
 
@@ -50,7 +51,7 @@ class Command {
   async #give(good: string, call: (requestId: string) => Promise<unknown>): Promise<void> {
     this.busy = true
     // The same for the second attempt with a key: it is one wish.
-    const requestId = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`
+    const requestId = newId()
     try {
       await call(requestId)
       this.said = { good: true, words: good }

@@ -102,7 +102,7 @@ export function level(samples: Sample[]): Sample[] {
   return samples.flatMap((now, index) => {
     const before = samples[index - 1]
     const quiet = before?.decided && now.at - before.at > APART_MS * 5
-    return quiet ? [{ ...before, at: now.at - 1 }, now] : [now]
+    return quiet ? [{ ...before, at: now.at - 1, completed: now.completed }, now] : [now]
   })
 }
 
@@ -117,7 +117,7 @@ export function answersPerSecond(samples: Sample[]): (number | null)[] {
   return samples.map((now, index) => {
     while (first < index && now.at - (samples[first + 1] as Sample).at >= RATE_MS) first += 1
     const then = samples[first]
-    if (!then || then === now) return null
+    if (!then || now.at - then.at < RATE_MS / 4) return null
     const count = now.completed - then.completed
     return count < 0 || broken(then, now) ? null : count / ((now.at - then.at) / 1000)
   })

@@ -1,1 +1,0 @@
-import{C as e,L as t,M as n,S as r,T as i}from"./disclose-version-BmdTKGEp.js";var a=i(`<h1> </h1>`);function o(i,o){var s=a(),c=t(s,!0);n(()=>r(c,o.name)),e(i,s)}export{o as default};

@@ -1,1 +1,0 @@
-import{C as e,T as t}from"./disclose-version-BmdTKGEp.js";import"./index-ARP8zjq4.js";var n=t(`<h1>Soon</h1>`);function r(t){var r=n();e(t,r)}export{r as default};
