@@ -1,7 +1,6 @@
 // A folder of pictures becomes a job, or several where it does not fit into one message.
 
 import { HEAD_BYTES, refusal } from '../classify/accept'
-import { PARCEL_BYTES_MAX } from '../classify/parcels'
 import { Backoff } from '../rpc/backoff'
 import { jobs } from '../rpc/clients'
 import { failure } from '../rpc/failure'
@@ -9,9 +8,8 @@ import { newId } from '../rpc/id'
 import { keys } from '../rpc/keys.svelte'
 import { pause } from '../shell/visible'
 import { many } from '../words/format'
+import { parts } from './parts'
 
-/** Pictures in one job; more would be a list nobody reads. */
-const JOB_IMAGES_MAX = 1000
 /** So often is a part sent before the page gives up. */
 const ATTEMPTS_MAX = 8
 
@@ -45,23 +43,6 @@ export async function choose(files: Iterable<File>): Promise<Chosen> {
 
 export function nameOf(file: File): string {
   return file.webkitRelativePath || file.name
-}
-
-/** Parts that each fit into one message, in order. */
-export function parts<Sized extends { size: number }>(files: Sized[]): Sized[][] {
-  const found: Sized[][] = []
-  let bytes = 0
-  for (const file of files) {
-    const last = found.at(-1)
-    if (last && last.length < JOB_IMAGES_MAX && bytes + file.size <= PARCEL_BYTES_MAX) {
-      last.push(file)
-      bytes += file.size
-    } else {
-      found.push([file])
-      bytes = file.size
-    }
-  }
-  return found
 }
 
 class Submission {

@@ -1,18 +1,6 @@
-// Where in the page one is: after the #, so that the server needs to know one address only.
+// Where in the page one is.
 
-export type Route =
-  | { view: 'classify' }
-  | { view: 'fleet' }
-  | { view: 'decision'; id: string }
-  | { view: 'jobs' }
-  | { view: 'job'; name: string }
-
-export function parse(hash: string): Route {
-  const [view, ...rest] = hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent)
-  if (view === 'fleet') return rest[0] ? { view: 'decision', id: rest[0] } : { view: 'fleet' }
-  if (view === 'jobs') return rest[0] ? { view: 'job', name: `jobs/${rest[0]}` } : { view: 'jobs' }
-  return { view: 'classify' }
-}
+import { parse, type Route } from './route'
 
 class Place {
   route = $state.raw<Route>(parse(location.hash))
