@@ -155,6 +155,7 @@ export function pictures(count) {
 }
 
 export async function screen(page, name) {
+  await page.evaluate(() => scrollTo(0, 0))
   mkdirSync(SCREENS, { recursive: true })
   await page.screenshot({ path: join(SCREENS, `${name}.png`), fullPage: true })
 }

@@ -21,6 +21,7 @@ export interface Answer {
   parts: Part[]
   totalMs: number
   worker: string
+  instance: string
   model: string
   batch: number
   attempt: number
@@ -131,7 +132,8 @@ function answer(result: ImageResult, totalMs: number): Answer {
     labels: result.classifications.map(({ label, score }) => ({ label, score })),
     parts,
     totalMs: Math.max(totalMs, 0),
-    worker: execution?.workerId || execution?.instanceId || '',
+    worker: execution?.workerId ?? '',
+    instance: execution?.instanceId ?? '',
     model: [execution?.model, execution?.modelVersion].filter(Boolean).join(' '),
     batch: execution?.batchSize ?? 0,
     attempt: execution?.attempt ?? 0,

@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest'
-import { bytes, many, milliseconds, percent, rate, sentence, span, toDuration } from './format'
+import {
+  bytes,
+  many,
+  milliseconds,
+  percent,
+  rate,
+  sentence,
+  shortId,
+  span,
+  toDuration,
+} from './format'
 
 test('times are read at a glance', () => {
   const rows: [number, string][] = [
@@ -44,4 +54,9 @@ test('numbers have their unit and their plural', () => {
 test('a sentence begins and ends like one', () => {
   expect(sentence('queue is full')).toBe('Queue is full.')
   expect(sentence('Why?')).toBe('Why?')
+})
+
+test('a long id is told by its end', () => {
+  expect(shortId('local-1')).toBe('local-1')
+  expect(shortId('01M87EVTN9AJDB6MRCNMYM95NY')).toBe('…M95NY')
 })

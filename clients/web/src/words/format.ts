@@ -73,6 +73,11 @@ export function rate(perSecond: number): string {
   return perSecond.toFixed(1)
 }
 
+/** The end of a long id tells two of them apart; all of it is for records. */
+export function shortId(id: string): string {
+  return id.length > 12 ? `…${id.slice(-5)}` : id
+}
+
 export function sentence(text: string): string {
   const first = text.charAt(0).toUpperCase() + text.slice(1)
   return /[.!?]$/.test(first) ? first : `${first}.`
