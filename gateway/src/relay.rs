@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request, Response, header},
 };
 use http_body::Frame;
-use platform::{Error, Kind, serve::request_id};
+use platform::{Error, Kind, auth::INTERNAL_SECRET, serve::request_id};
 use proto::v1::autoscaler_service_server::SERVICE_NAME;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{
@@ -81,6 +81,8 @@ async fn pass_on(channel: Option<Channel>, mut request: Request<Body>) -> Result
     // The connection's own, not the call's.
     headers.remove(header::HOST);
     headers.remove(header::CONNECTION);
+    // Callers are not our own services, whatever they send.
+    headers.remove(INTERNAL_SECRET);
     if let Some(id) = request_id::current()
         && let Ok(id) = HeaderValue::from_str(&id)
     {

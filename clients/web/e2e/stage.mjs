@@ -18,7 +18,7 @@ const START_MS = 120_000
 /** For what the page shall show. Two slow processors are enough for it. */
 export const SOON_MS = 30_000
 
-const PROGRAM = process.env.DUNLIN_TEST_PROGRAM
+export const PROGRAM = process.env.DUNLIN_TEST_PROGRAM
 if (!PROGRAM) throw new Error('set DUNLIN_TEST_PROGRAM to a dunlin program')
 
 const BROWSER = [
