@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request, Response, header},
 };
 use http_body::Frame;
-use platform::{Error, Kind, auth::INTERNAL_SECRET, serve::request_id};
+use platform::{Error, Kind, auth::SentKey, serve::request_id};
 use proto::v1::autoscaler_service_server::SERVICE_NAME;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{
@@ -77,12 +77,13 @@ async fn pass_on(channel: Option<Channel>, mut request: Request<Body>) -> Result
     let Some(channel) = channel else {
         return Err(away("this gateway has no autoscaler; it is named with --autoscaler").into());
     };
+    // The autoscaler knows who asks, and checks it by its own keys.
+    let sent_key = request.extensions_mut().remove::<SentKey>().unwrap_or_default();
     let headers = request.headers_mut();
+    sent_key.put_back(headers);
     // The connection's own, not the call's.
     headers.remove(header::HOST);
     headers.remove(header::CONNECTION);
-    // Callers are not our own services, whatever they send.
-    headers.remove(INTERNAL_SECRET);
     if let Some(id) = request_id::current()
         && let Ok(id) = HeaderValue::from_str(&id)
     {
