@@ -24,13 +24,17 @@ test('the fleet goes up from zero and back, and a decision tells why', async (sc
     .getByRole('heading', { name: 'The fleet is asleep: no pictures, no workers.' })
     .waitFor()
   const sender = await open(system.url)
+  // Looked out for beforehand: each may be over when the drop is.
+  const seen = Promise.all([
+    page.getByRole('heading', { name: /on the way/ }).waitFor(),
+    page.getByRole('heading', { name: /at it|at work/ }).waitFor(),
+    page
+      .getByText(/works on a picture/)
+      .first()
+      .waitFor(),
+  ])
   await drop(sender.page, pictures(60))
-  await page.getByRole('heading', { name: /on the way/ }).waitFor()
-  await page.getByRole('heading', { name: /at it|at work/ }).waitFor()
-  await page
-    .getByText(/works on a picture/)
-    .first()
-    .waitFor()
+  await seen
   await sender.page.getByText('60 of 60 answered').first().waitFor()
   await page
     .getByRole('heading', { name: 'The fleet is asleep: no pictures, no workers.' })

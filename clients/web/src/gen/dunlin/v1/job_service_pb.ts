@@ -596,6 +596,9 @@ export const JobStateSchema: GenEnum<JobState> = /*@__PURE__*/
  * restarted in between. It needs a store; a gateway that was started without one answers every method with
  * FAILED_PRECONDITION (reason CONFIG) and names the option.
  *
+ * Where keys are asked for, a job is seen by the key it was created with and by keys of scope admin; to others it is not
+ * there.
+ *
  * Method by method this is google.longrunning.Operations with types: GetJob, ListJobs and CancelJob are its Get,
  * List and Cancel; WatchJob stands in for WaitOperation; there is no Delete, jobs go when they expire.
  *
