@@ -28,7 +28,7 @@ const VIEWS = {
     ])
     await page.getByText('5 of 6 answered').first().waitFor()
     await page
-      .getByText(/Answered in/)
+      .getByText(/Answered in|From memory in/)
       .first()
       .click()
   },
