@@ -87,7 +87,7 @@ def world(moto):
     for name in ("callers", "strangers", "artefacts"):
         s3.create_bucket(Bucket=buckets[name])
     for bucket in buckets.values():
-        for key in ("key", "autoscaler/key", "jobs/key"):
+        for key in ("key", "autoscaler/key", "jobs/key", "requests/key", "results/key"):
             s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     for letter, service in (("a", "gateway"), ("b", "autoscaler"), ("c", "worker"), ("d", "model")):
         s3.put_object(Bucket=buckets["artefacts"], Key=f"{service}-{letter * 64}.tar.gz", Body=b"x")
@@ -211,6 +211,11 @@ TABLE = [
     ("s3:get_object", "in/jobs/key", {G, W}),
     ("s3:put_object", "in/jobs/new", {G}),
     ("s3:delete_object", "in/jobs/none", {G}),
+    ("s3:get_object", "in/requests/key", {G, W}),
+    ("s3:put_object", "in/requests/new", {G, W}),
+    ("s3:delete_object", "in/requests/none", {G}),
+    ("s3:get_object", "in/results/key", {G, W}),
+    ("s3:put_object", "in/results/new", {G}),
     ("s3:put_object", "out/new", {W}),
     ("s3:delete_object", "out/none", set()),
     ("s3:get_object", "callers/key", {G, W}),

@@ -1,6 +1,6 @@
 //! `BidiClassify`: endless images in, results out, bounded in flight by credit.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures::Stream;
 use platform::{Result, auth::Caller};
@@ -17,6 +17,7 @@ use crate::{
     group::{Group, Terms},
     intake::{self, Checked},
     pending::Event,
+    progress::Progress,
 };
 
 /// Images one stream may have on their way; past it we stop reading and HTTP/2 holds the caller.
@@ -37,6 +38,9 @@ struct State {
     caller: Caller,
     requests: Streaming<BidiClassifyRequest>,
     group: Group,
+    /// Of images that wait for longer than a moment.
+    progress: Progress,
+    ready: VecDeque<Answer>,
     options: Option<Checked>,
     next_index: u32,
     sequence: u64,
@@ -60,6 +64,8 @@ pub fn open(
         core,
         caller,
         requests,
+        progress: Progress::default(),
+        ready: VecDeque::new(),
         options: None,
         next_index: 0,
         sequence: 0,
@@ -94,7 +100,11 @@ impl State {
             if let Some(credit) = self.new_credit() {
                 return Ok(Some(Answer::Credit(credit)));
             }
+            if let Some(answer) = self.ready.pop_front() {
+                return Ok(Some(answer));
+            }
             let open = self.group.open();
+            let next_look = self.progress.next_look();
             let reads = !self.ended && open < IN_FLIGHT_MAX as usize;
             if self.ended && open == 0 {
                 return Ok(None);
@@ -102,8 +112,9 @@ impl State {
             tokio::select! {
                 event = self.group.next(), if open > 0 => {
                     let Some(event) = event else { continue };
-                    return Ok(Some(answer(event)));
+                    return Ok(Some(self.happened(event)));
                 }
+                () = look_at(next_look) => self.look(),
                 message = self.requests.message(), if reads => match message? {
                     Some(message) => self.take(message).await?,
                     None => self.ended = true,
@@ -142,7 +153,13 @@ impl State {
                     self.next_index = self.next_index.wrapping_add(1);
                     self.credit = self.credit.saturating_sub(1);
                     match self.caller.charge(1) {
-                        Ok(()) => self.core.submit_next(&mut self.group, index, image, options).await,
+                        Ok(()) => {
+                            let place = self.core.pending.backlog().next_place(options.priority);
+                            self.core.submit_next(&mut self.group, index, image, options).await;
+                            if self.group.name(index).is_some() {
+                                self.progress.watch(index, place);
+                            }
+                        }
                         Err(error) => {
                             let unnamed = image.custom_id.is_empty();
                             let custom_id = if unnamed { index.to_string() } else { image.custom_id };
@@ -156,16 +173,43 @@ impl State {
         }
         Ok(())
     }
+
+    fn happened(&mut self, event: Event) -> Answer {
+        match event {
+            Event::Finished(result) => {
+                self.progress.remove(result.index);
+                Answer::Result(*result)
+            }
+            Event::Started { index, worker_id } => {
+                self.progress.remove(index);
+                Answer::Progress(ImageProgress {
+                    index,
+                    custom_id: self.name(index),
+                    state: ImageState::Running.into(),
+                    worker_id,
+                    ..ImageProgress::default()
+                })
+            }
+        }
+    }
+
+    /// Tells how images stand, as far as that is new.
+    fn look(&mut self) {
+        let core = &self.core;
+        for (index, standing) in self.progress.look(|place| core.standing(place)) {
+            let progress = ImageProgress { custom_id: self.name(index), ..standing.progress(index) };
+            self.ready.push_back(Answer::Progress(progress));
+        }
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.group.name(index).unwrap_or_default().to_owned()
+    }
 }
 
-fn answer(event: Event) -> Answer {
-    match event {
-        Event::Finished(result) => Answer::Result(*result),
-        Event::Started { index, worker_id } => Answer::Progress(ImageProgress {
-            index,
-            state: ImageState::Running.into(),
-            worker_id,
-            ..ImageProgress::default()
-        }),
+async fn look_at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -141,6 +141,11 @@ impl Group {
         self.open.iter().any(|one| one.custom_id == custom_id)
     }
 
+    /// The caller's name of an image that is on its way.
+    pub fn name(&self, index: u32) -> Option<&str> {
+        self.open.iter().find(|one| one.index == index).map(|one| one.custom_id.as_str())
+    }
+
     /// Withdraws one image by the caller's name; its answer says so. Nothing happens to one that is
     /// answered or was never there.
     pub fn cancel(&mut self, custom_id: &str) {

@@ -33,7 +33,8 @@ pub struct Progress {
 #[derive(Debug)]
 struct Waiting {
     place: Place,
-    told: Standing,
+    /// `None`: nothing yet.
+    told: Option<Standing>,
     at: Instant,
 }
 
@@ -73,12 +74,24 @@ impl Standing {
 }
 
 impl Progress {
-    /// An image waits from now on. Gives how it stands.
+    /// An image waits from now on, and its caller is told how it stands: that is given.
     pub fn add(&mut self, core: &Core, index: u32, place: Place) -> Standing {
-        let (told, at) = (core.standing(place), Instant::now());
-        self.last_look.get_or_insert(at);
-        self.waiting.insert(index, Waiting { place, told, at });
+        let told = core.standing(place);
+        self.insert(index, place, Some(told));
         told
+    }
+
+    /// The same, but nothing is told of an image that does not wait for longer than a period.
+    pub fn watch(&mut self, index: u32, place: Place) {
+        self.insert(index, place, None);
+    }
+
+    fn insert(&mut self, index: u32, place: Place, told: Option<Standing>) {
+        let at = Instant::now();
+        if self.waiting.is_empty() {
+            self.last_look = Some(at);
+        }
+        self.waiting.insert(index, Waiting { place, told, at });
     }
 
     /// It waits no more.
@@ -104,14 +117,15 @@ impl Progress {
         for (index, waiting) in late.into_iter().chain(early) {
             let since = now - waiting.at;
             let stands = standing(waiting.place);
-            if since < PERIOD || !stands.has_changed(waiting.told, since) {
+            let is_known = waiting.told.is_some_and(|told| !stands.has_changed(told, since));
+            if since < PERIOD || is_known {
                 continue;
             }
             if changed.len() == TOLD_MAX {
                 self.turn = *index;
                 break;
             }
-            (waiting.told, waiting.at) = (stands, now);
+            (waiting.told, waiting.at) = (Some(stands), now);
             changed.push((*index, stands));
         }
         changed
@@ -154,7 +168,7 @@ mod tests {
         let mut progress = Progress::default();
         for index in 0..IMAGES {
             let at = Instant::now();
-            progress.waiting.insert(index, Waiting { place, told: stands(1000, None), at });
+            progress.waiting.insert(index, Waiting { place, told: Some(stands(1000, None)), at });
         }
         progress.last_look = Some(Instant::now());
         let mut told = vec![0; IMAGES as usize];

@@ -169,3 +169,30 @@ async fn half_closed_connection_counts_as_gone() {
     eventually_empty(&system).await;
     system.stop().await;
 }
+
+/// What a gateway holds for a stream of a thousand images leaves the queue with its caller.
+#[tokio::test]
+async fn cancelled_stream_of_a_thousand_leaves_only_what_was_begun() {
+    const IMAGES: usize = 1000;
+    const BEGUN: usize = 3;
+    let system = start(&[]).await;
+    let events = system.client().await.classify_stream(stream_of(IMAGES)).await.unwrap().into_inner();
+    let mut worker = system.worker().await;
+    let begun = worker.receive(u32::try_from(BEGUN).unwrap()).await;
+    assert_eq!(begun.len(), BEGUN);
+    for delivery in &begun {
+        worker.start(delivery).await;
+    }
+    let unknown = proto::internal::v1::TaskStarted { task_id: "unknown".to_owned(), start_time: None };
+    worker.say(proto::internal::v1::reply_session_request::Event::Started(unknown)).await;
+    cancelled(&mut worker, 1).await;
+    drop(events);
+    let told = cancelled(&mut worker, BEGUN).await;
+    assert_eq!(told, begun.iter().map(|one| one.task.task_id.clone()).collect());
+    let leases = begun.into_iter().map(|one| one.lease).collect::<Vec<_>>();
+    worker.queue.ack(&leases).await.unwrap();
+    let counts = worker.queue.counts().await.unwrap();
+    assert_eq!((counts.visible, counts.leased), (0, 0));
+    assert_eq!(system.counted("withdrawn"), IMAGES as u64);
+    system.stop().await;
+}

@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal as _};
 
 use platform::Error;
-use proto::v1::{GetStatusRequest, GetStatusResponse, Instance, ListInstancesRequest, WatchStatusRequest};
+use proto::v1::{
+    GetStatusRequest, GetStatusResponse, Instance, ListInstancesRequest, SkippedImages, WatchStatusRequest,
+};
 use serde::Serialize;
 
 use crate::{
@@ -166,6 +168,11 @@ fn lines(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         ),
         ("answers", format!("{came}{expected}{:.1} % of the last minute's late", seen.late_ratio * 100.0)),
     ];
+    let skipped = status.skipped.unwrap_or_default();
+    if skipped != SkippedImages::default() {
+        let words = format!("{} whose callers had gone, {} too late", skipped.cancelled, skipped.expired);
+        lines.push(("skipped", words));
+    }
     if let Some(pause) = &status.pause_in_force {
         lines.push(("PAUSED", pause_words(pause)));
     } else if status.paused {
@@ -213,6 +220,8 @@ struct StatusRecord {
     actual_p95_seconds: Option<f64>,
     next_ready_time: String,
     cost_per_hour_usd: f64,
+    skipped_cancelled: u64,
+    skipped_expired: u64,
     last_change: Option<DecisionRecord>,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +243,8 @@ impl StatusRecord {
             actual_p95_seconds: seconds(status.actual_p95.as_ref()),
             next_ready_time: rfc3339(status.next_ready_time.as_ref()),
             cost_per_hour_usd: status.cost_per_hour_usd,
+            skipped_cancelled: status.skipped.map_or(0, |skipped| skipped.cancelled),
+            skipped_expired: status.skipped.map_or(0, |skipped| skipped.expired),
             last_change: status.last_change.as_ref().map(DecisionRecord::from),
             warnings: status.warnings.clone(),
             instances: instances.map(|instances| instances.iter().map(InstanceRecord::from).collect()),
@@ -255,6 +266,7 @@ mod tests {
             observation: Some(observation),
             want: 2,
             leader: true,
+            skipped: Some(SkippedImages { cancelled: 7, expired: 1 }),
             ..GetStatusResponse::default()
         }
     }
@@ -265,12 +277,14 @@ mod tests {
         let words = |title| lines.iter().find(|line| line.0 == title).map(|line| line.1.clone()).unwrap();
         assert_eq!(words("fleet"), "2 wanted: 1 ready, 1 starting, 0 draining, 0 stopped");
         assert_eq!(words("queue"), "6 waiting, 2 in flight, 0 delayed");
+        assert_eq!(words("skipped"), "7 whose callers had gone, 1 too late");
     }
 
     #[test]
     fn json_has_instances_only_when_they_were_asked_for() {
         let json = serde_json::to_value(StatusRecord::new(&status(), None)).unwrap();
         assert_eq!(json["observation"]["waiting"], 6);
+        assert_eq!((&json["skipped_cancelled"], &json["skipped_expired"]), (&7.into(), &1.into()));
         assert!(json.get("instances").is_none());
         let instances = [Instance { state: 2, ..Instance::default() }];
         let json = serde_json::to_value(StatusRecord::new(&status(), Some(&instances))).unwrap();

@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashMap,
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::Stdio,
+    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -211,4 +212,73 @@ async fn command_submits_waits_lists_and_prints_results() {
     assert!(code == 1 && error.contains("no job"), "{error}");
     let (code, _, error) = run(&["submit", "none.jpg"]);
     assert!(code == 1 && error.contains("nothing was submitted"), "{error}");
+}
+
+/// A process of ours, killed with the test.
+struct Process(Child);
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = dunlin();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn watching_command_goes_on_by_itself_when_the_gateway_is_killed_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, internal) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let store = format!("file://{}", folder.path().join("store").display());
+    let gateway = || {
+        let running = Process::start(&[
+            "gateway",
+            "--listen",
+            &public,
+            "--internal-listen",
+            &internal,
+            "--store",
+            &store,
+        ]);
+        until("the gateway", || std::net::TcpStream::connect(&public).ok());
+        running
+    };
+    let first = gateway();
+    let picture = folder.path().join("cat.jpg");
+    std::fs::write(&picture, JPEG).unwrap();
+    let submitted = dunlin().args(["job", "submit", "--server", &public]).arg(&picture).output().unwrap();
+    let name = String::from_utf8(submitted.stdout).unwrap();
+    let mut watching = Process::start(&["job", "watch", "-o", "jsonl", "--server", &public, name.trim()]);
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let before = lines.by_ref().take(2).collect::<Vec<_>>();
+    drop(first);
+    let _second = gateway();
+    let _worker = Process::start(&[
+        "worker",
+        "--queue",
+        &format!("broker://{internal}"),
+        "--model",
+        "stub:0",
+        "--exit-on-stdin-close",
+    ]);
+    let all = before.into_iter().chain(lines).collect::<Vec<_>>();
+    let sequences = all
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["sequence"].as_u64().unwrap());
+    let sequences = sequences.collect::<Vec<_>>();
+    assert!(sequences.windows(2).all(|pair| pair[0] < pair[1]), "{all:?}");
+    assert!(all.last().unwrap().contains("SUCCEEDED"), "{all:?}");
+    assert_eq!(all.iter().filter(|line| line.contains("\"result\"")).count(), 1);
+    assert_eq!(watching.0.wait().unwrap().code(), Some(0));
 }

@@ -72,6 +72,47 @@ async fn latency_policy_goes_from_zero_up_and_back() {
     assert_eq!(classify_many(up.client().await, 3).await, vec![1; 3], "and up again");
 }
 
+/// A program as the model, that writes down each image it is run for.
+#[tokio::test]
+async fn cancelled_stream_of_a_thousand_images_is_classified_no_further() {
+    const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+    let folder = tempfile::tempdir().unwrap();
+    let (script, written) = (folder.path().join("model.sh"), folder.path().join("written"));
+    std::fs::write(&script, "echo \"$2\" >> \"$1\"\nsleep 0.05\necho seen\n").unwrap();
+    let model = format!("command:sh {} {}", script.display(), written.display());
+    let up = Up::stub(&["--policy", "fixed", "--instances", "1", "--model", &model]);
+    let classified = || std::fs::read_to_string(&written).map_or(0, |lines| lines.lines().count());
+    until_async("a worker", async || (up.instances(InstanceState::Ready).await == 1).then_some(())).await;
+    let images = (0..1000).map(|i| image(&format!("{i}.gif"), GIF)).collect();
+    let request = ClassifyStreamRequest { images, ..ClassifyStreamRequest::default() };
+    let mut events = up.client().await.classify_stream(request).await.unwrap().into_inner();
+    let mut answered = 0;
+    while answered < 5 {
+        if let Some(Event::Result(result)) = events.message().await.unwrap().unwrap().event {
+            assert_eq!(result.classifications[0].label, "seen", "{result:?}");
+            answered += 1;
+        }
+    }
+    let (before, begun) = (classified(), std::time::Instant::now());
+    drop(events);
+    let request = ClassifyRequest { image: Some(image("next.gif", GIF)), ..ClassifyRequest::default() };
+    up.client().await.classify(request).await.unwrap();
+    // What was in front of it would have taken most of a minute.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Each thread had one in work, may have begun another before the word came, and one is the next caller's.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let more = classified() - before;
+    assert!(more <= 2 * threads + 1, "{more} more on {threads} threads");
+    let skipped = until_async("the skips to be reported", async || {
+        let status =
+            up.autoscaler().await.get_status(proto::v1::GetStatusRequest {}).await.unwrap().into_inner();
+        status.skipped.map(|skipped| skipped.cancelled).filter(|cancelled| *cancelled > 0)
+    })
+    .await;
+    assert!(skipped <= 64, "only what the worker had looked ahead to: {skipped}");
+    assert_eq!(up.instances(InstanceState::Ready).await, 1);
+}
+
 #[tokio::test]
 async fn scale_in_under_load_loses_no_answer() {
     let up = Up::stub(&["--policy", "step", "--max-instances", "8", "--model", "stub:50ms"]);

@@ -79,8 +79,12 @@ impl Group {
 
     fn moment(&self, options: &Checked) -> Moment {
         let now = Instant::now();
-        let start_by =
-            options.max_queue_duration.map_or(self.answer_by, |longest| self.answer_by.min(now + longest));
+        // An endless stream has no end of its own: each of its images has the server's.
+        let latest = match self.patience {
+            Patience::Job => self.answer_by,
+            Patience::Caller | Patience::Held => self.answer_by.min(now + self.core.options.request_timeout),
+        };
+        let start_by = options.max_queue_duration.map_or(latest, |longest| latest.min(now + longest));
         // Over a queue nobody tells the worker that nobody waits any more: there the end in the task is all there is.
         let longer = match self.core.options.reply_by {
             ReplyBy::Stream => ((start_by - now) / SHARED_LONGER).min(SHARED_LONGER_MAX),

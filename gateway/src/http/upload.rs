@@ -10,10 +10,17 @@ use axum::{
 use platform::{Error, Kind, Result};
 use proto::v1::{ClassifyOptions, Image, ImageResult, image::Source};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::{admission::Patience, core::One};
 
-use super::{Http, body, format::Format, idempotent, part, problem, sentence, v1::ResultBody, wants_json};
+use super::{
+    Http, body,
+    format::Format,
+    idempotent, part, problem, sentence,
+    v1::{ResultBody, deadline},
+    wants_json,
+};
 
 /// Other parameters are left alone: old URLs carry all sorts.
 #[derive(Debug, Default, Deserialize)]
@@ -21,12 +28,14 @@ use super::{Http, body, format::Format, idempotent, part, problem, sentence, v1:
 struct Asked {
     format: Option<String>,
     model: String,
+    timeout: Option<String>,
 }
 
 /// Boundaries, part headers and other fields of a form, beside the image; base64 takes a third more.
 const FORM_BYTES_BESIDE_IMAGE: usize = 64 * 1024;
 
 pub(super) async fn answer(State(http): State<Http>, request: Request) -> Response {
+    let arrived = Instant::now();
     let (head, body) = request.into_parts();
     let json = wants_json(&head.headers);
     let image_bytes_max = http.core.options.image_bytes_max;
@@ -40,9 +49,10 @@ pub(super) async fn answer(State(http): State<Http>, request: Request) -> Respon
         let part = part::find(&head.headers, body).await?;
         let Query(asked) = Query::<Asked>::try_from_uri(&head.uri).unwrap_or_default();
         let format = Format::choose(asked.format.as_deref(), json, &part.field)?;
+        let deadline = deadline(arrived, asked.timeout.as_deref())?;
         let options = ClassifyOptions { model: asked.model, ..ClassifyOptions::default() };
         let image = Image { source: Some(Source::Content(part.content)), custom_id: part.file_name.clone() };
-        let one = One { image, options: Some(options), deadline: None, patience: Patience::Held };
+        let one = One { image, options: Some(options), deadline, patience: Patience::Held };
         let result = idempotent::classify(&http.core, &head, "/upload", one).await?;
         write(format, &part.file_name, result)
     };

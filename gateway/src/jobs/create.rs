@@ -12,11 +12,11 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use proto::{
     internal::v1::JobRecord,
-    v1::{ClassifyOptions, CreateJobRequest, Job, JobState, ResultCounts},
+    v1::{ClassifyOptions, CreateJobRequest, Job, JobState, ResultCounts, create_job_request},
 };
 
 use super::{Jobs, input, keys::JobId, records, request::Asked};
-use crate::intake;
+use crate::intake::{self, Checked};
 
 /// How long a creation may take: reading a list of 50,000 from S3 and writing 32 MiB to it is over in a tenth.
 pub const CREATION_MAX: Duration = Duration::from_secs(300);
@@ -64,46 +64,27 @@ impl Jobs {
         if let Some(asked) = &asked
             && let Some(earlier) = self.find_earlier(asked, &id).await?
         {
-            return Ok(self.fresh(&id, &earlier));
+            return Ok(records::job(&earlier));
         }
-        let _one_of_few = self.creating.acquire().await.map_err(Error::internal)?;
-        let lasting = checked
-            .max_queue_duration
-            .map_or(self.options.timeout, |longest| longest.min(self.options.timeout));
-        let entries = self.room_for_one_more().map(|()| request.input);
-        let entries = match entries {
-            Ok(named) => input::read(self, named).await,
-            Err(error) => Err(error),
+        let record = JobRecord {
+            output_prefix: request.output_prefix,
+            webhook,
+            owner: caller.key_id.as_deref().unwrap_or_default().to_owned(),
+            request_key: asked.as_ref().map_or_else(String::new, |asked| asked.key.clone()),
+            job: Some(new_job(&id, options, request.labels)),
+            ..JobRecord::default()
         };
-        let entries = entries.and_then(|entries| {
-            check_classes(entries.len(), checked.top_k)?;
-            caller.charge(entries.len() as u64)?;
-            Ok(entries)
-        });
-        let written = match entries {
-            Ok(entries) => {
-                let job = new_job(&id, options, request.labels, entries.len());
-                let record = JobRecord {
-                    deadline: Some(Timestamp::from(SystemTime::now() + lasting)),
-                    job: Some(job),
-                    output_prefix: request.output_prefix,
-                    webhook,
-                    owner: caller.key_id.as_deref().unwrap_or_default().to_owned(),
-                    request_key: asked.as_ref().map_or_else(String::new, |asked| asked.key.clone()),
-                    ..JobRecord::default()
-                };
-                self.write(&id, entries, record).await
-            }
-            Err(error) => Err(error),
-        };
-        match written {
+        let new = New { id: &id, input: request.input, checked, caller };
+        match self.write(new, record).await {
             Ok(record) => {
                 self.kept.fetch_add(1, Ordering::Relaxed);
                 self.tell(|news| news.created.push(id));
                 Ok(records::job(&record))
             }
             Err(error) => {
-                if let Some(asked) = &asked {
+                if let Some(asked) = &asked
+                    && self.records.is_missing(&id).await
+                {
                     // So that a corrected request may use the id.
                     let _ = self.store.delete(&asked.key).await;
                 }
@@ -112,24 +93,31 @@ impl Jobs {
         }
     }
 
-    async fn write(
-        &self,
-        id: &JobId,
-        entries: Vec<input::Entry>,
-        mut record: JobRecord,
-    ) -> Result<JobRecord> {
+    async fn write(&self, new: New<'_>, mut record: JobRecord) -> Result<JobRecord> {
+        let New { id, input, checked, caller } = new;
+        let _one_of_few = self.creating.acquire().await.map_err(Error::internal)?;
+        self.room_for_one_more()?;
+        let entries = input::read(self, input).await?;
+        check_classes(entries.len(), checked.top_k)?;
+        caller.charge(entries.len() as u64)?;
+        let total = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        record.job.get_or_insert_default().counts = Some(ResultCounts { total, ..ResultCounts::default() });
+        let most = self.options.timeout;
+        let lasting = checked.max_queue_duration.map_or(most, |longest| longest.min(most));
+        record.deadline = Some(Timestamp::from(SystemTime::now() + lasting));
         // The mark first: whatever is written and belongs to no job is found by it.
         self.store.put(&id.mark(), Bytes::new()).await.context("write the job's mark")?;
-        let written = async {
-            record.pages = input::write(&*self.store, id, entries).await?;
-            self.records.create(id, &record).await
-        };
-        if let Err(error) = written.await {
-            if let Err(error) = self.remove(id).await {
-                tracing::warn!(%error, job.id = %id, "remove a job that was not created");
+        record.pages = match input::write(&*self.store, id, entries).await {
+            Ok(pages) => pages,
+            Err(error) => {
+                if let Err(error) = self.remove(id).await {
+                    tracing::warn!(%error, job.id = %id, "remove a job that was not created");
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
+        // If that fails it may be there all the same, so nothing is removed: by its mark it is run or swept.
+        self.records.create(id, &record).await?;
         Ok(record)
     }
 
@@ -149,14 +137,18 @@ impl Jobs {
     }
 }
 
-fn new_job(id: &JobId, options: ClassifyOptions, labels: HashMap<String, String>, images: usize) -> Job {
+/// What is to be written beside the record.
+struct New<'a> {
+    id: &'a JobId,
+    input: Option<create_job_request::Input>,
+    checked: Checked,
+    caller: Caller,
+}
+
+fn new_job(id: &JobId, options: ClassifyOptions, labels: HashMap<String, String>) -> Job {
     Job {
         name: id.name(),
         state: JobState::Queued.into(),
-        counts: Some(ResultCounts {
-            total: u32::try_from(images).unwrap_or(u32::MAX),
-            ..ResultCounts::default()
-        }),
         options: Some(options),
         create_time: Some(platform::time::now()),
         labels,

@@ -19,6 +19,9 @@ pub const FIRST: u64 = 2;
 /// Events in one segment. [`Log::segment_with`] relies on it.
 pub const EVENTS_MAX: usize = 500;
 
+/// When a segment is written at once. What comes together, a batch that failed, still has room.
+const EVENTS_ENOUGH: usize = EVENTS_MAX - 100;
+
 /// Bytes after which a segment is written at once; results with a thousand classes have 50 KB each.
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -104,7 +107,7 @@ impl Writer {
     }
 
     pub fn is_full(&self) -> bool {
-        self.events.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX
+        self.events.len() >= EVENTS_ENOUGH || self.bytes >= BYTES_MAX
     }
 
     /// The number of the last event that was pushed.
@@ -116,6 +119,7 @@ impl Writer {
     /// job: what is here did not happen. Dropped, it may or may not have been written.
     pub async fn commit(&mut self) -> Result<()> {
         let Some(first) = self.events.first().map(|event| event.sequence) else { return Ok(()) };
+        debug_assert!(self.events.len() <= EVENTS_MAX, "{} events", self.events.len());
         let mut bytes = Vec::with_capacity(self.bytes + 4 * self.events.len());
         for event in &self.events {
             event

@@ -44,6 +44,7 @@ mod scan;
 mod service;
 mod sweep;
 mod todo;
+mod unqueued;
 mod watch_job;
 mod webhook;
 mod window;

@@ -23,6 +23,11 @@ impl Records {
         decode(&read.map_err(|error| missing(error, id))?)
     }
 
+    /// Whether it is known that there is none.
+    pub async fn is_missing(&self, id: &JobId) -> bool {
+        matches!(self.get(id).await, Err(error) if error.kind() == Kind::JobNotFound)
+    }
+
     /// From now on the job is there for everyone.
     pub async fn create(&self, id: &JobId, record: &JobRecord) -> Result<()> {
         let created = self.store.create(&id.record(), record.encode_to_vec().into()).await;

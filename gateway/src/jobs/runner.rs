@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use platform::{Error, Kind, Result, retry::Backoff};
 use proto::{
-    internal::v1::{JobImage, JobRecord, job_image::Source},
+    internal::v1::{JobImage, JobRecord},
     v1::{ImageProgress, ImageResult, ImageState, ResultCounts, watch_job_response::Event as Told},
 };
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admission::Patience,
-    group::{Group, Terms, failed},
+    group::{Group, Terms},
     intake::Checked,
     pending::Event,
 };
@@ -46,7 +46,7 @@ pub struct Run {
     live: Arc<Live>,
     pub(super) options: Checked,
     deadline: Instant,
-    answered: Vec<bool>,
+    pub(super) answered: Vec<bool>,
     left: usize,
     pub counts: ResultCounts,
     pub writer: Writer,
@@ -55,7 +55,7 @@ pub struct Run {
     /// The next to queue.
     pub(super) batch: Vec<JobImage>,
     pub(super) in_flight: HashMap<u32, InFlight>,
-    mode: Mode,
+    pub(super) mode: Mode,
     extend_at: Instant,
     /// Nothing is queued before: the queue was full.
     pub(super) queue_at: Instant,
@@ -65,8 +65,8 @@ pub struct Run {
 }
 
 pub struct InFlight {
-    custom_id: String,
-    is_started: bool,
+    pub custom_id: String,
+    pub is_started: bool,
     _room: Room,
 }
 
@@ -77,7 +77,7 @@ impl InFlight {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
     Working,
     /// Nothing more is queued: cancelled, or its time is over.
     Ending,
@@ -213,7 +213,7 @@ impl Run {
         Ok(Ended::Done)
     }
 
-    async fn commit(&mut self) -> Result<()> {
+    pub(super) async fn commit(&mut self) -> Result<()> {
         self.writer.commit().await?;
         self.live.told.send_replace(super::Told { last: self.writer.last(), counts: self.counts });
         Ok(())
@@ -233,29 +233,6 @@ impl Run {
             Err(error) => tracing::warn!(%error, job.id = %self.id, "extend the claim of a job"),
         }
         Ok(())
-    }
-
-    /// Whether the next had its answer when it came.
-    fn answer_refused(&mut self) -> bool {
-        let [image] = self.batch.as_slice() else { return false };
-        let error = match &image.source {
-            Some(Source::Refused(status)) => platform::error::from_rpc_status(status),
-            None => Error::internal("an image without a source"),
-            Some(_) => return false,
-        };
-        let result = failed(image.index, image.custom_id.clone(), &error);
-        self.batch.clear();
-        self.answer(result);
-        true
-    }
-
-    /// The index ends before the job does, which only a damaged store can bring about.
-    fn answer_missing(&mut self) {
-        let missing = (0_u32..).zip(&self.answered).filter(|(_, answered)| !**answered);
-        for index in missing.map(|(index, _)| index).collect::<Vec<_>>() {
-            let error = Error::internal("it is missing in the job's index");
-            self.answer(failed(index, index.to_string(), &error));
-        }
     }
 
     fn arrived(&mut self, event: Option<Event>) -> Result<()> {
@@ -294,25 +271,6 @@ impl Run {
         self.left -= 1;
         count(&mut self.counts, result.state());
         self.writer.push(Told::Result(result));
-    }
-
-    /// Withdraws what no worker has taken up, and answers for what was not queued. What runs is waited for.
-    async fn end_rest(&mut self, error: &Error) -> Result<()> {
-        self.mode = Mode::Ending;
-        let unstarted = self.in_flight.values().filter(|image| !image.is_started);
-        for custom_id in unstarted.map(|image| image.custom_id.clone()).collect::<Vec<_>>() {
-            if error.kind() == Kind::Cancelled {
-                self.group.cancel(&custom_id);
-            }
-        }
-        self.todo.put_back(std::mem::take(&mut self.batch));
-        while let Some(image) = self.todo.next(&self.answered).await? {
-            self.answer(failed(image.index, image.custom_id, error));
-            if self.writer.is_full() {
-                self.commit().await?;
-            }
-        }
-        Ok(())
     }
 }
 
