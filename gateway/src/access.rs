@@ -8,6 +8,7 @@ use platform::auth::{Charge, Need, Scope};
 pub fn need(method: &Method, path: &str) -> Need {
     match (method.as_str(), path) {
         ("GET" | "HEAD", "/" | "/healthz" | "/readyz" | "/favicon.ico") => Need::Nothing,
+        ("GET" | "HEAD", _) if path.starts_with("/assets/") => Need::Nothing,
         ("POST", _) => Need::key(Scope::Classify, Charge::Call),
         _ => Need::key(Scope::Admin, Charge::Call),
     }
@@ -23,6 +24,8 @@ mod tests {
         let classify = Need::key(Scope::Classify, Charge::Call);
         let admin = Need::key(Scope::Admin, Charge::Call);
         check(Method::GET, "/", Need::Nothing);
+        check(Method::GET, "/assets/index-1.js", Need::Nothing);
+        check(Method::POST, "/assets/cat.jpg", classify);
         check(Method::GET, "/healthz", Need::Nothing);
         check(Method::HEAD, "/readyz", Need::Nothing);
         check(Method::POST, "/", classify);

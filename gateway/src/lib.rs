@@ -33,6 +33,7 @@ use crate::{
     pending::Pending,
     place::{Naming, Places},
     readiness::Readiness,
+    relay::Relay,
     repeat::Repeats,
     replies::Replies,
 };
@@ -58,6 +59,7 @@ mod pending;
 mod place;
 mod progress;
 mod readiness;
+mod relay;
 mod repeat;
 mod replies;
 #[cfg(feature = "aws")]
@@ -214,8 +216,9 @@ impl Gateway {
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let jobs =
             JobServiceServer::new(jobs::Service(jobs.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let (grpc, health) =
-            Grpc::new().guarded(guard).with(classifier).with(jobs).into_router(closing).await?;
+        let relay = Relay::new(self.autoscaler.as_ref(), closing.stop.clone());
+        let services = Grpc::new().guarded(guard).with(classifier).with(jobs).with(relay);
+        let (grpc, health) = services.into_router(closing).await?;
         // On the gRPC routes only: it refuses every other HTTP/1.1 request.
         let grpc = grpc.layer(GrpcWebLayer::new());
         let http = guard.http(http::router(Arc::clone(core), Arc::clone(readiness)), access::need);

@@ -61,10 +61,6 @@ impl Models {
         let latest = models.iter().rev().find(|model| model.name == name)?;
         Some(format!("{}@{}", latest.name, latest.version))
     }
-
-    pub fn list(&self) -> Vec<Model> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 #[cfg(test)]

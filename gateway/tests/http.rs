@@ -210,12 +210,20 @@ async fn v1_classify_takes_bytes_and_gives_json() {
 
 #[tokio::test]
 async fn page_and_health_answer() {
-    let system = start(&["--serve-model", "lite0@<1>"]).await;
+    let system = start(&[]).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
     let page = exchange(system.public, &get("/")).await;
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("lite0@&lt;1&gt;"), "names are escaped");
-    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'self';"));
+    let page = page.text();
+    let script = page.split('"').find(|part| part.ends_with(".js")).unwrap();
+    let script = exchange(system.public, &get(script)).await;
+    assert_eq!((script.status, script.header("content-type")), (200, Some("text/javascript; charset=utf-8")));
+    assert!(script.header("cache-control").unwrap().contains("immutable"));
+    // What is new is that it is a file's address; a picture posted to it is still a picture.
+    let picture = post("/assets/cat.jpg", "", b"");
+    assert_ne!(exchange(system.public, &picture).await.status, 404);
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/nothing", 404), ("/upload", 404)] {
         assert_eq!(exchange(system.public, &get(path)).await.status, status, "{path}");
     }

@@ -46,6 +46,7 @@ impl Controller {
         });
         let last_minute = observation.at.saturating_sub(SLOW_WINDOW);
         let latencies = self.shared.load().latency(last_minute, observation.at);
+        let actual_p50 = latencies.map(|latencies| platform::time::to_proto(latencies.p50));
         let actual_p95 = latencies.map(|latencies| platform::time::to_proto(latencies.p95));
         let instances = self.roster.shown();
         let billed = instances.iter().filter(|instance| instance.billed_since.is_some()).count();
@@ -65,6 +66,7 @@ impl Controller {
             warnings: self.warnings(&observation),
             actual_p95,
             skipped: Some(self.shared.members().skipped()),
+            actual_p50,
             pause_in_force: self.words.shown_pause(),
             override_in_force: self.words.shown_override(),
             observation: Some(shown),

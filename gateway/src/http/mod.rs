@@ -1,4 +1,4 @@
-//! The HTTP side of the public port: the first page, health, `/v1/classify`, and every other POST as
+//! The HTTP side of the public port: the page, health, `/v1/classify`, and every other POST as
 //! the old clients send it.
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +41,7 @@ pub(crate) fn router(core: Arc<Core>, readiness: Arc<Readiness>) -> Router {
     let v1 = post(v1::classify).layer(from_fn_with_state(http.clone(), refuse_while_draining));
     Router::new()
         .route("/", get(page::first).post(upload::answer))
+        .route("/assets/{name}", get(page::asset).fallback(other))
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .route("/v1/classify", v1)

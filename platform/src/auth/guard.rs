@@ -8,7 +8,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::{Caller, Keys, Secret, key::Hash, methods, refusal, scope::Scope};
 use crate::{Error, Kind, Result};
@@ -158,10 +158,10 @@ async fn check(State(guarded): State<Guarded>, mut request: Request, next: Next)
     let need = (guarded.need)(request.method(), request.uri().path());
     match guarded.guard.admit(request.headers(), need) {
         Ok(caller) => {
-            // What handlers log or pass on has no key in it.
-            for name in [header::AUTHORIZATION.as_str(), API_KEY, INTERNAL_SECRET] {
-                request.headers_mut().remove(name);
-            }
+            // What handlers log or pass on has no key in it, but where they mean it to.
+            let sent = SentKey::take(request.headers_mut());
+            request.headers_mut().remove(INTERNAL_SECRET);
+            request.extensions_mut().insert(sent);
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -169,6 +169,29 @@ async fn check(State(guarded): State<Guarded>, mut request: Request, next: Next)
             tracing::debug!(%error, path = request.uri().path(), "refused");
             refusal::answer(&request, error)
         }
+    }
+}
+
+/// The key of a call that was let through, in its extensions: for a handler that passes the call on to another service of
+/// ours, which checks it again.
+#[derive(Clone, Default)]
+pub struct SentKey(HeaderMap);
+
+impl SentKey {
+    fn take(headers: &mut HeaderMap) -> Self {
+        let mut sent = HeaderMap::new();
+        for name in [header::AUTHORIZATION, HeaderName::from_static(API_KEY)] {
+            if let Some(mut value) = headers.remove(&name) {
+                value.set_sensitive(true);
+                sent.insert(name, value);
+            }
+        }
+        Self(sent)
+    }
+
+    /// Into the headers of what is passed on.
+    pub fn put_back(self, headers: &mut HeaderMap) {
+        headers.extend(self.0);
     }
 }
 

@@ -18,7 +18,7 @@ mod scope;
 
 pub use caller::Caller;
 pub use file::{KeyFile, KeyRecord, NewKey};
-pub use guard::{Charge, Guard, INTERNAL_SECRET, Need};
+pub use guard::{Charge, Guard, INTERNAL_SECRET, Need, SentKey};
 pub use internal::{InternalOptions, Listen};
 pub use keys::Keys;
 pub use options::AccessOptions;

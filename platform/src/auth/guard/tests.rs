@@ -141,3 +141,20 @@ async fn certificate_stands_in_for_a_key_where_a_key_can_not_be_sent() {
     assert_eq!(get(&with, "/keda", None).await.0, 200);
     assert_eq!(get(&with, "/read", None).await.0, 401);
 }
+
+#[tokio::test]
+async fn key_can_be_passed_on_by_a_handler_that_means_to() {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", "secret".parse().unwrap());
+    headers.insert(header::AUTHORIZATION, "Bearer secret".parse().unwrap());
+    headers.insert(INTERNAL_SECRET, "ours".parse().unwrap());
+    let sent = SentKey::take(&mut headers);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), [INTERNAL_SECRET]);
+    let mut onward = HeaderMap::new();
+    sent.put_back(&mut onward);
+    assert_eq!(
+        (&onward["x-api-key"], &onward["authorization"]),
+        (&"secret".parse().unwrap(), &"Bearer secret".parse().unwrap())
+    );
+    assert!(!format!("{onward:?}").contains("secret"), "it is not in logs");
+}
