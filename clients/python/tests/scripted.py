@@ -75,7 +75,9 @@ class Scripted:
         self.asked: list[Asked] = []
         self._answers: dict[str, list[Any]] = defaultdict(list)
         self._lock = threading.Lock()
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=32))
+        self._server = grpc.server(
+            ThreadPoolExecutor(max_workers=32), options=[("grpc.max_receive_message_length", 32 * 1024 * 1024)]
+        )
         self._server.add_generic_rpc_handlers((_Handler(self),))
         if credentials is None:
             port = self._server.add_insecure_port("127.0.0.1:0")
@@ -91,7 +93,7 @@ class Scripted:
         return [asked.request for asked in self.asked if asked.path == method.path]
 
     def next(self, path: str, request: Any, context: grpc.ServicerContext) -> tuple[Any, Asked]:
-        asked = Asked(path, request, {key: value for key, value in context.invocation_metadata()})
+        asked = Asked(path, request, dict(context.invocation_metadata()))
         context.add_callback(asked.cancelled.set)
         with self._lock:
             self.asked.append(asked)

@@ -65,7 +65,9 @@ class AsyncAutoscaler:
     def watch_decisions(
         self, *, after_sequence: int = 0, changed_only: bool = False, timeout: float = float("inf")
     ) -> AsyncGenerator[Decision, None]:
-        """Decisions as they are made, for ever. A stream that breaks is taken up again behind the last one."""
+        """Decisions as they are made, for ever; from behind `after_sequence` on, where it is not 0. A stream that breaks is
+        taken up again behind the last one.
+        """
         return self._connection.follow(calls.WatchDecisions(after_sequence, changed_only), timeout)
 
     async def explain(self, decision_id: str = "", *, timeout: float | None = None) -> Explanation:

@@ -131,7 +131,7 @@ class AsyncConnection:
                 async for message in running.call:
                     for out in plan.take(message):
                         # Something new came: the next break is a first one again.
-                        attempt = 0
+                        attempt = 1
                         yield out
                 if plan.ended:
                     return
@@ -142,6 +142,6 @@ class AsyncConnection:
                 running.call.cancel()
             if not plan.resumable:
                 raise failed
-            await self._pause(failed, max(attempt, 1), running.deadline)
+            await self._pause(failed, attempt, running.deadline)
             attempt += 1
             running = self._open(plan, running.deadline)

@@ -77,7 +77,7 @@ class AsyncJobs:
     async def results(
         self, job: Job | str, *, page_size: int = 0, timeout: float | None = None
     ) -> AsyncGenerator[results.ImageResult, None]:
-        """Results so far, by index, page by page. `timeout`: of each page."""
+        """Results so far, in the order in which they were ready, page by page. `timeout`: of each page."""
         name, token = _job_calls.name_of(job), ""
         while True:
             found, token = await self._connection.call(_job_calls.results_page(name, page_size, token), timeout)

@@ -152,7 +152,7 @@ class Connection:
                 for message in running.call:
                     for out in plan.take(message):
                         # Something new came: the next break is a first one again.
-                        attempt = 0
+                        attempt = 1
                         yield out
                 if plan.ended:
                     return
@@ -163,6 +163,6 @@ class Connection:
                 running.call.cancel()
             if not plan.resumable:
                 raise failed
-            self._pause(failed, max(attempt, 1), running.deadline)
+            self._pause(failed, attempt, running.deadline)
             attempt += 1
             running = self._open(plan, running.deadline)

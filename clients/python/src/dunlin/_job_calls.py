@@ -113,10 +113,17 @@ class Watch:
         self._name = full_name(name)
         self._sequence = after_sequence
         self._progress = progress
-        self.ended = False
+        self._over = False
+        self._came = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job ended, or nothing comes behind the sequence that was asked for, because it was the last."""
+        return self._over or (self._sequence > 0 and not self._came)
 
     def request(self) -> job_service_pb2.WatchJobRequest:
         """What has not come yet."""
+        self._came = False
         return job_service_pb2.WatchJobRequest(
             name=self._name, after_sequence=self._sequence, include_progress=self._progress
         )
@@ -127,9 +134,10 @@ class Watch:
         if kind in (None, "heartbeat") or message.sequence <= self._sequence:
             return
         self._sequence = message.sequence
+        self._came = True
         if kind == "job":
             changed = jobs.job(message.job)
-            self.ended = changed.ended
+            self._over = changed.ended
             yield JobEvent(message.sequence, job=changed)
         elif kind == "result":
             yield JobEvent(message.sequence, result=results.image_result(message.result))
