@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,13 @@ class Scripted:
 
     def requests(self, method: Any) -> list[Any]:
         return [asked.request for asked in self.asked if asked.path == method.path]
+
+    def wait_for(self, calls: int) -> None:
+        """Until so many calls arrived."""
+        until = time.monotonic() + 5
+        while len(self.asked) < calls:
+            assert time.monotonic() < until, f"{len(self.asked)} calls came"
+            time.sleep(0.01)
 
     def next(self, path: str, request: Any, context: grpc.ServicerContext) -> tuple[Any, Asked]:
         asked = Asked(path, request, dict(context.invocation_metadata()))

@@ -183,7 +183,7 @@ def test_closing_the_iterator_cancels_the_streams(scripted: Scripted, client: du
     # Two groups: one is being read, the next is open already.
     stream = client.classify_stream([picture(shade) for shade in range(100)])
     next(stream)
-    assert len(scripted.asked) == 2
+    scripted.wait_for(2)
     stream.close()
     assert all(asked.cancelled.wait(5) for asked in scripted.asked)
 
@@ -194,6 +194,7 @@ async def test_async_iterator_that_is_closed_cancels_the_streams(scripted: Scrip
         stream = client.classify_stream([picture(shade) for shade in range(100)])
         async for _ in stream:
             break
+        await asyncio.to_thread(scripted.wait_for, 2)
         await stream.aclose()
         for asked in scripted.asked:
             assert await asyncio.to_thread(asked.cancelled.wait, 5)
