@@ -76,6 +76,8 @@ class Scripted:
         self.asked: list[Asked] = []
         self._answers: dict[str, list[Any]] = defaultdict(list)
         self._lock = threading.Lock()
+        #: Whether it asks callers for a certificate.
+        self.is_mutual = False
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=32), options=[("grpc.max_receive_message_length", 32 * 1024 * 1024)]
         )

@@ -13,7 +13,7 @@ import pytest
 from pictures import picture
 
 import dunlin
-from dunlin import images
+from dunlin import _reading, images
 
 LIMITS = dunlin.Limits(image_bytes_max=100_000, fetch_seconds_max=1.0)
 
@@ -23,6 +23,9 @@ class Site(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.split("?")[0] == "/cat.png":
+            self.answer(200, picture())
+        elif self.path == "/late":
+            time.sleep(0.5)
             self.answer(200, picture())
         elif self.path == "/moved":
             self.answer(302, b"", ("location", "/cat.png"))
@@ -105,6 +108,23 @@ def test_address_that_is_fetched_is_classified(site: str, client: dunlin.Client)
     assert client.classify(f"{site}/cat.png?size=large").custom_id == "cat.png"
     batch = client.classify_batch([f"{site}/cat.png", f"{site}/nothing"])
     assert [result.ok for result in batch] == [True, False]
+
+
+def test_many_addresses_are_fetched_at_once_and_come_in_order(site: str) -> None:
+    many: list[dunlin.AnyImage] = [f"{site}/late"] * 8
+    many[5] = picture(5)
+    since = time.monotonic()
+    read = list(_reading.read(iter([picture(9), *many, f"{site}/nothing"]), LIMITS))
+    # Half a second each.
+    assert time.monotonic() - since < 1.5
+    assert [one.custom_id for one in read] == [str(index) for index in range(10)]
+    assert isinstance(read[-1], dunlin.ImageResult)
+    assert [one.content for one in read[:9] if not isinstance(one, dunlin.ImageResult)] == [
+        *[picture(9)],
+        *[picture()] * 5,
+        picture(5),
+        *[picture()] * 2,
+    ]
 
 
 def test_s3_address_is_passed_on() -> None:

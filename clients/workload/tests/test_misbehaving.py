@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 from conftest import Workload
 from misbehaving import Server
@@ -122,6 +126,17 @@ def test_nobody_there_is_told_by_the_exit_code(workload: Workload) -> None:
     done = workload.run("--url", "http://127.0.0.1:9/", "--attempts", "2")
     assert done.image("test_0.jpg")["reason"] == "connection refused"
     assert done.code == 69
+
+
+def test_reader_that_goes_away_ends_nothing(workload: Workload, server: Server) -> None:
+    workload.put(*(f"test_{number}.jpg" for number in range(10)))
+    told = workload.folder / "told.json"
+    flags = f"--image_folder {workload.images} --url {server.url} --json {told}"
+    shell = f"{sys.executable} -m dunlin_workload {flags} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=30)  # noqa: S607
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert json.loads(told.read_text())["answered"] == 10
 
 
 def test_what_a_server_says_is_shown_and_not_obeyed(workload: Workload, server: Server) -> None:

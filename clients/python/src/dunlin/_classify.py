@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from dunlin import _methods, _times, results
+from dunlin import _methods, _reading, _times, results
 from dunlin._pb import classifier_service_pb2, types_pb2
 from dunlin._plan import Call, request_id
-from dunlin.errors import DunlinError
-from dunlin.images import AnyImage, Limits, load
+from dunlin.images import AnyImage, Limits
 from dunlin.results import ImageResult, Priority, StreamEvent
 
 if TYPE_CHECKING:
@@ -89,19 +88,15 @@ class Group:
 def groups(images: Iterable[AnyImage], limits: Limits, count_max: int) -> Iterator[Group]:
     """Cuts images into groups that fit a message, reading each when its turn comes."""
     group = Group()
-    for index, image in enumerate(images):
-        try:
-            loaded = load(image, limits, custom_id=str(index))
-        except DunlinError as error:
-            group.unsent.append(results.unsent(index, getattr(image, "custom_id", "") or str(index), error))
-            loaded = None
-        size = 0 if loaded is None else loaded.ByteSize()
+    for index, image in enumerate(_reading.read(images, limits)):
+        size = 0 if isinstance(image, ImageResult) else image.ByteSize()
         if group.images and group.bytes + size > GROUP_BYTES_MAX:
-            # What could not be read stays with those before it.
             yield group
             group = Group()
-        if loaded is not None:
-            group.images.append(loaded)
+        if isinstance(image, ImageResult):
+            group.unsent.append(image)
+        else:
+            group.images.append(image)
             group.indices.append(index)
             group.bytes += size
         if len(group) >= count_max:

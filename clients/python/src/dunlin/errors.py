@@ -5,8 +5,8 @@
     DunlinError                      everything below
     ├── InvalidRequestError          a field is wrong (also a ValueError)
     │   ├── ImageError               this image cannot be classified
-    │   └── UriError                 a uri that is not read, or not there
-    ├── NotFoundError                no such model, job, decision or instance
+    │   └── UriError                 a uri that is not read there
+    ├── NotFoundError                no such model, job, object, decision or instance
     ├── AuthError                    no key, a wrong one, or one that may not do this
     ├── ConflictError                it is not as the call supposes: another version, an id used for another call
     ├── OverloadedError              too much waits already; `retry_after` says when to come back
@@ -107,11 +107,11 @@ class ImageError(InvalidRequestError):
 
 
 class UriError(InvalidRequestError):
-    """A uri that is not read there, may not be read, or has nothing behind it."""
+    """A uri of a kind or place that the service does not read."""
 
 
 class NotFoundError(DunlinError, LookupError):
-    """No such model, job, decision or instance: `resource` names it."""
+    """No such model, job, object, decision or instance: `resource` names it."""
 
 
 class AuthError(DunlinError):
@@ -153,7 +153,7 @@ _BY_REASON: dict[str, type[DunlinError]] = {
     "IMAGE_UNREADABLE": ImageError,
     "URI_SCHEME_UNSUPPORTED": UriError,
     "URI_NOT_ALLOWED": UriError,
-    "OBJECT_NOT_FOUND": UriError,
+    "OBJECT_NOT_FOUND": NotFoundError,
     "MODEL_NOT_FOUND": NotFoundError,
     "JOB_NOT_FOUND": NotFoundError,
     "DECISION_NOT_FOUND": NotFoundError,

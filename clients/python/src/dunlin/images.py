@@ -94,11 +94,12 @@ def load(image: AnyImage, limits: Limits, custom_id: str | None = None) -> types
 
 def _own_name(source: Source) -> str:
     if isinstance(source, (str, os.PathLike)):
-        return os.path.basename(str(source).split("?")[0] if _is_address(source) else os.fspath(source))
+        return os.path.basename(str(source).split("?")[0] if is_address(source) else os.fspath(source))
     return ""
 
 
-def _is_address(source: object) -> bool:
+def is_address(source: object) -> bool:
+    """Whether it is fetched over HTTP."""
     return isinstance(source, str) and source.startswith(("http://", "https://"))
 
 
@@ -107,7 +108,7 @@ def _content(source: Source, limits: Limits) -> bytes:
         return source
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
-    if isinstance(source, str) and _is_address(source):
+    if isinstance(source, str) and is_address(source):
         try:
             return _fetch.fetch(source, limits.image_bytes_max, limits.fetch_seconds_max)
         except _fetch.FetchError as error:
