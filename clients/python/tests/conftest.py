@@ -28,17 +28,19 @@ class System:
 
     public: str
     autoscaler: str
+    process: subprocess.Popen[bytes]
 
 
-def start(folder: Path, data: Path, *flags: str) -> Iterator[System]:
+def start(folder: Path, data: Path, *flags: str, listen: str = "127.0.0.1:0") -> Iterator[System]:
     """Runs `dunlin up` until the generator is closed."""
     if not PROGRAM.is_file():
         pytest.fail(f"no program at {PROGRAM}: build it, or name one with DUNLIN_TEST_PROGRAM")
     addresses = folder / "addresses.json"
     log = folder / "log"
-    listen = [f"--{which}=127.0.0.1:0" for which in ("listen", "internal-listen", "autoscaler-listen")]
+    addresses.unlink(missing_ok=True)
+    bind = [f"--listen={listen}", "--internal-listen=127.0.0.1:0", "--autoscaler-listen=127.0.0.1:0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DUNLIN_")}
-    command = [PROGRAM, "up", *listen, f"--data={data}", f"--addresses-file={addresses}", "--no-samples", *flags]
+    command = [PROGRAM, "up", *bind, f"--data={data}", f"--addresses-file={addresses}", "--no-samples", *flags]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
         try:
             until = time.monotonic() + 120
@@ -47,7 +49,7 @@ def start(folder: Path, data: Path, *flags: str) -> Iterator[System]:
                     pytest.fail(f"dunlin did not start: {log.read_text()}")
                 time.sleep(0.05)
             bound = json.loads(addresses.read_text())
-            yield System(bound["public"], bound["autoscaler"])
+            yield System(bound["public"], bound["autoscaler"], process)
         finally:
             process.terminate()
             try:
