@@ -18,7 +18,7 @@ class AsyncJobs:
 
     >>> job = await client.jobs.create(["a.jpg", "b.jpg"])
     >>> (await client.jobs.wait(job)).state
-    <JobState.SUCCEEDED: 'SUCCEEDED'>
+    JobState.SUCCEEDED
     >>> [result.label async for result in client.jobs.results(job)]
     ['daisy', 'palace']
     """

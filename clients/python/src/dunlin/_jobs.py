@@ -18,7 +18,7 @@ class Jobs:
 
     >>> job = client.jobs.create(["a.jpg", "b.jpg"])
     >>> client.jobs.wait(job).state
-    <JobState.SUCCEEDED: 'SUCCEEDED'>
+    JobState.SUCCEEDED
     >>> [result.label for result in client.jobs.results(job)]
     ['daisy', 'palace']
     """

@@ -19,6 +19,9 @@ class Named(str, enum.Enum):
     def __str__(self) -> str:
         return str(self.value)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
 
 class ImageState(Named):
     """Where an image is."""
@@ -108,7 +111,7 @@ class ImageResult:
     #: Best first; empty unless it succeeded.
     classifications: tuple[Classification, ...] = ()
     error: errors.DunlinError | None = field(default=None, compare=False)
-    execution: Execution | None = None
+    execution: Execution | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
