@@ -14,8 +14,8 @@ from scripted import Hang, Refusal, Scripted
 
 import dunlin
 from dunlin import _methods, _retry
+from dunlin._pb import autoscaler_service_pb2, error_details_pb2, job_service_pb2, types_pb2
 from dunlin._pb import classifier_service_pb2 as pb
-from dunlin._pb import error_details_pb2, job_service_pb2, types_pb2
 
 QUICK = dunlin.Retry(delay_first=0.01)
 EXHAUSTED, UNAVAILABLE = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE
@@ -167,6 +167,45 @@ def test_broken_stream_is_taken_up_and_no_image_answered_twice(scripted: Scripte
     requests = scripted.requests(_methods.CLASSIFY_STREAM)
     assert len(requests) == 3
     assert all(request == requests[0] for request in requests)
+
+
+async def test_break_behind_the_last_result_does_no_harm(scripted: Scripted, client: dunlin.Client) -> None:
+    scripted.script(_methods.CLASSIFY_STREAM, [event(1, 0), Refusal(UNAVAILABLE)])
+    assert [result.index for result in client.classify_stream([picture()])] == [0]
+    async with dunlin.AsyncClient(scripted.address, retry=QUICK) as asynchronous:
+        assert [result.index async for result in asynchronous.classify_stream([picture()])] == [0]
+    assert len(scripted.requests(_methods.CLASSIFY_STREAM)) == 2
+
+
+def test_simulation_that_broke_in_the_middle_is_not_begun_again(scripted: Scripted, client: dunlin.Client) -> None:
+    decision = autoscaler_service_pb2.SimulateResponse(decision=autoscaler_service_pb2.Decision(want=1))
+    scripted.script(_methods.SIMULATE, [Refusal(UNAVAILABLE)], [decision, Refusal(UNAVAILABLE)])
+    simulation = client.autoscaler.simulate()
+    assert next(simulation).want == 1
+    with pytest.raises(dunlin.UnavailableError):
+        next(simulation)
+    assert len(scripted.requests(_methods.SIMULATE)) == 2
+
+
+def test_watched_decisions_go_on_behind_the_last(scripted: Scripted, client: dunlin.Client) -> None:
+    def decided(sequence: int) -> autoscaler_service_pb2.WatchDecisionsResponse:
+        return autoscaler_service_pb2.WatchDecisionsResponse(decision=autoscaler_service_pb2.Decision(sequence=sequence))
+
+    heartbeat = autoscaler_service_pb2.WatchDecisionsResponse()
+    scripted.script(_methods.WATCH_DECISIONS, [decided(7), heartbeat, Refusal(UNAVAILABLE)], [decided(7), decided(8)])
+    watch = client.autoscaler.watch_decisions(changed_only=True)
+    assert [next(watch).sequence, next(watch).sequence] == [7, 8]
+    assert [request.after_sequence for request in scripted.requests(_methods.WATCH_DECISIONS)] == [0, 7]
+    watch.close()
+
+
+def test_command_that_is_repeated_has_the_same_id(scripted: Scripted, client: dunlin.Client) -> None:
+    scripted.script(_methods.PAUSE, Refusal(UNAVAILABLE), autoscaler_service_pb2.PauseResponse())
+    client.autoscaler.pause(reason="deploy")
+    first, second = scripted.requests(_methods.PAUSE)
+    assert first == second
+    assert first.request_id
+    assert not first.HasField("until")
 
 
 def test_stream_that_brings_nothing_is_given_up(scripted: Scripted, client: dunlin.Client) -> None:

@@ -140,6 +140,8 @@ class AsyncConnection:
                 failed = failure(error)
             finally:
                 running.call.cancel()
+            if plan.complete:
+                return
             if not plan.resumable:
                 raise failed
             await self._pause(failed, attempt, running.deadline)

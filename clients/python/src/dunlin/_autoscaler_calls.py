@@ -78,6 +78,7 @@ class WatchStatus:
     method = _methods.WATCH_STATUS
     resumable = True
     ended = False
+    complete = False
 
     def request(self) -> pb.WatchStatusRequest:
         """Always the same."""
@@ -94,6 +95,7 @@ class WatchDecisions:
     method = _methods.WATCH_DECISIONS
     resumable = True
     ended = False
+    complete = False
 
     def __init__(self, after_sequence: int, changed_only: bool) -> None:
         self._sequence = after_sequence
@@ -128,6 +130,7 @@ class Simulate:
 
     method = _methods.SIMULATE
     ended = False
+    complete = False
 
     def __init__(self, trial: Trial) -> None:
         if trial.load is not None and trial.recorded is not None:

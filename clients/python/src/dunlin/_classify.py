@@ -136,6 +136,8 @@ class Stream:
         """Whether every image has its result."""
         return not self._open
 
+    complete = ended
+
     def request(self) -> classifier_service_pb2.ClassifyStreamRequest:
         """Always the same: the id stands for it."""
         return self._request

@@ -161,6 +161,8 @@ class Connection:
                 failed = failure(error)
             finally:
                 running.call.cancel()
+            if plan.complete:
+                return
             if not plan.resumable:
                 raise failed
             self._pause(failed, attempt, running.deadline)

@@ -113,13 +113,13 @@ class Watch:
         self._name = full_name(name)
         self._sequence = after_sequence
         self._progress = progress
-        self._over = False
+        self.complete = False
         self._came = False
 
     @property
     def ended(self) -> bool:
         """Whether the job ended, or nothing comes behind the sequence that was asked for, because it was the last."""
-        return self._over or (self._sequence > 0 and not self._came)
+        return self.complete or (self._sequence > 0 and not self._came)
 
     def request(self) -> job_service_pb2.WatchJobRequest:
         """What has not come yet."""
@@ -137,7 +137,7 @@ class Watch:
         self._came = True
         if kind == "job":
             changed = jobs.job(message.job)
-            self._over = changed.ended
+            self.complete = changed.ended
             yield JobEvent(message.sequence, job=changed)
         elif kind == "result":
             yield JobEvent(message.sequence, result=results.image_result(message.result))

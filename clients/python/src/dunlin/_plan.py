@@ -37,6 +37,11 @@ class Following(Protocol[OutCovariant]):
         ...
 
     @property
+    def complete(self) -> bool:
+        """Whether nothing more will come, so that a break now does no harm."""
+        ...
+
+    @property
     def resumable(self) -> bool:
         """Whether the request, sent again now, goes on where it broke."""
         ...
