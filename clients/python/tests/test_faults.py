@@ -48,6 +48,16 @@ def test_refusal_with_a_time_is_obeyed_and_the_repetition_has_the_same_id(script
     assert first == second
 
 
+def test_id_is_the_callers_or_none_where_it_is_empty(scripted: Scripted, client: dunlin.Client) -> None:
+    scripted.script(_methods.CLASSIFY, pb.ClassifyResponse(result=answer()))
+    scripted.script(_methods.BATCH_CLASSIFY, pb.BatchClassifyResponse())
+    for given in ("mine", ""):
+        client.classify(picture(), request_id=given)
+        client.classify_batch([b"x" * 10_000_000] * 2, request_id=given)
+    assert [request.request_id for request in scripted.requests(_methods.CLASSIFY)] == ["mine", ""]
+    assert [request.request_id for request in scripted.requests(_methods.BATCH_CLASSIFY)] == ["mine", "mine-1", "", ""]
+
+
 def test_pushback_is_obeyed_like_retry_info(scripted: Scripted, client: dunlin.Client) -> None:
     scripted.script(
         _methods.CLASSIFY, Refusal(EXHAUSTED, "QUEUE_FULL", pushback="250"), pb.ClassifyResponse(result=answer())

@@ -113,6 +113,16 @@ def test_call_that_takes_too_long_ends_at_its_deadline(client: dunlin.Client) ->
     assert time.monotonic() - since < 5
 
 
+def test_same_call_under_the_same_id_gets_the_first_answer(client: dunlin.Client) -> None:
+    first = client.classify(picture(1), request_id="first-answer", no_cache=True)
+    again = client.classify(picture(1), request_id="first-answer", no_cache=True)
+    # Also when it was queued and done: it is the same answer.
+    assert first.execution == again.execution
+    with pytest.raises(dunlin.ConflictError) as caught:
+        client.classify(picture(2), request_id="first-answer")
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
 def test_client_is_used_by_many_threads(client: dunlin.Client) -> None:
     results: list[dunlin.ImageResult] = []
     threads = [threading.Thread(target=lambda: results.append(client.classify(picture(9)))) for _ in range(16)]

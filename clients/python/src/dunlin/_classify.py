@@ -67,7 +67,8 @@ def options(**given: Unpack[Options]) -> types_pb2.ClassifyOptions:
 
 def one(image: types_pb2.Image, asked: types_pb2.ClassifyOptions, given_id: str | None) -> Call[ImageResult]:
     """The call for one image."""
-    request = classifier_service_pb2.ClassifyRequest(image=image, options=asked, request_id=given_id or request_id())
+    own_id = request_id() if given_id is None else given_id
+    request = classifier_service_pb2.ClassifyRequest(image=image, options=asked, request_id=own_id)
     return Call(_methods.CLASSIFY, request, lambda answer: results.image_result(answer.result))
 
 
@@ -156,8 +157,8 @@ class Stream:
 
 def ids(given_id: str | None) -> Iterator[str]:
     """An id for each group of a call: each is a request of its own."""
-    first = given_id or request_id()
+    first = request_id() if given_id is None else given_id
     number = 0
     while True:
-        yield first if number == 0 else f"{first}-{number}"
+        yield first if number == 0 or not first else f"{first}-{number}"
         number += 1

@@ -71,7 +71,8 @@ class Client:
         'tiger cat'
 
         options: `model`, `top_k`, `min_score`, `priority`, `max_queue`, `no_cache` (see `Options`).
-        request_id: the same call under the same id within a day gets the first one's answer.
+        request_id: the same call under the same id within a day gets the first one's answer. Default: a new one. Empty:
+            none, which spares a service with a store two writes a call; a repetition may then be classified again.
         """
         asked = _classify.options(**options)
         call = _classify.one(images.load(image, self._limits), asked, request_id)
