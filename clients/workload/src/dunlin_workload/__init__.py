@@ -1,0 +1,1 @@
+"""Sends images as the course's workload generators did, counts each one once, and reports."""
