@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::middleware::from_fn_with_state;
 use platform::{
     Error, Kind, Result,
-    auth::{Guard, Link, Links},
+    auth::{Guard, Links},
     error::ResultExt as _,
     options::Profile,
     program::ServiceOptions,
@@ -19,6 +19,7 @@ use proto::{
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Endpoint;
 use tonic_web::GrpcWebLayer;
 
 use crate::{
@@ -102,7 +103,7 @@ pub struct Gateway {
     internal: Port,
     /// To our other services.
     links: Links,
-    autoscaler: Option<Link>,
+    autoscaler: Option<Endpoint>,
     public_address: SocketAddr,
     internal_address: SocketAddr,
 }
@@ -115,7 +116,7 @@ impl Gateway {
         let (public_address, internal_address) = (serve::address(&public)?, serve::address(&internal)?);
         let (public, internal) = (options.access.port(public)?, options.internal.port(internal)?);
         let links = options.internal.peers.links()?;
-        let autoscaler = options.autoscaler.as_deref().map(|url| link(&links, url)).transpose()?;
+        let autoscaler = options.autoscaler.as_deref().map(|url| endpoint(&links, url)).transpose()?;
         let (guard, internal_guard) = (options.access.guard().await?, options.internal.guard()?);
         let scheme = options.internal.scheme();
         let answers = answers_by_queue(&options).await?;
@@ -173,7 +174,7 @@ impl Gateway {
     /// Where to report load, when it was not known at `bind`: two services in one process learn
     /// each other's ports only after both are bound.
     pub fn report_to(&mut self, autoscaler: &str) -> Result<()> {
-        self.autoscaler = Some(link(&self.links, autoscaler)?);
+        self.autoscaler = Some(endpoint(&self.links, autoscaler)?);
         Ok(())
     }
 
@@ -272,8 +273,10 @@ impl Gateway {
                 }
             };
             let reports = async {
-                match self.autoscaler {
-                    Some(link) => load::report(Arc::clone(&self.core), link).await,
+                match &self.autoscaler {
+                    Some(endpoint) => {
+                        load::report(Arc::clone(&self.core), self.links.connect(endpoint)).await;
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -314,11 +317,10 @@ impl Gateway {
     }
 }
 
-fn link(links: &Links, autoscaler: &str) -> Result<Link> {
-    let endpoint = links.endpoint(autoscaler).ok_or_else(|| {
+fn endpoint(links: &Links, autoscaler: &str) -> Result<Endpoint> {
+    links.endpoint(autoscaler).ok_or_else(|| {
         Error::new(Kind::Config, format!("--autoscaler: {autoscaler:?} is not http:// or https://HOST:PORT"))
-    })?;
-    Ok(links.connect(&endpoint))
+    })
 }
 
 /// The queue that answers come by, if they come by one.

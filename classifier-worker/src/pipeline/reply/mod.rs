@@ -101,9 +101,7 @@ impl Post {
         if self.is_kept(&ticket) {
             self.leave_for_repeat(&ticket, &result).await;
             self.keep_and_ack(ticket, result).await;
-        } else if self.leave_for_repeat(&ticket, &result).await {
-            self.settle(Settlement::Ack(ticket.lease.clone())).await;
-        } else if ticket.is_expired() {
+        } else if self.leave_for_repeat(&ticket, &result).await || ticket.is_expired() {
             self.settle(Settlement::Ack(ticket.lease.clone())).await;
         } else {
             self.settle(Settlement::Release(ticket.lease.clone())).await;
