@@ -75,6 +75,7 @@ use reply_queue::ReplyQueue;
 #[cfg(not(feature = "aws"))]
 use without_aws::ReplyQueue;
 
+pub use jobs::JobOptions;
 pub use options::Options;
 use options::ReplyBy;
 

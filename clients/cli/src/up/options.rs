@@ -113,6 +113,8 @@ pub(crate) struct Options {
     /// Speak TLS on all ports with a certificate of this machine's own, made in the data folder
     #[arg(long, env = "DUNLIN_TLS", conflicts_with = "tls_cert", help_heading = "Access")]
     pub(super) tls: bool,
+    #[command(flatten)]
+    pub(super) jobs: gateway::JobOptions,
     /// Between the services of this start.
     #[arg(skip)]
     pub(super) secret: Option<Secret>,
@@ -170,6 +172,7 @@ impl Options {
             .map_err(|error| Error::internal(error).context("set up the gateway"))?;
         // Jobs are kept there.
         options.store = data.map(store_url);
+        options.jobs = self.jobs.clone();
         options.cache_bytes = self.cache_bytes;
         options.access = self.access.clone();
         options.internal.peers.internal_secret = Some(self.secret());
