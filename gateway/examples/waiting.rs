@@ -10,7 +10,7 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// Until standard input closes.
+/// Until standard input closes. For each line there it says how many wait.
 async fn serve() {
     let flags = [
         "--listen",
@@ -76,9 +76,11 @@ async fn serve() {
     println!("{}", gateway.public_address());
     std::io::stdout().flush().unwrap();
     let shutdown = Shutdown::new();
-    let stop = shutdown.stop.clone();
+    let (stop, waiting) = (shutdown.stop.clone(), gateway.waiting());
     std::thread::spawn(move || {
-        let _ = std::io::stdin().lines().count();
+        for _ in std::io::stdin().lines() {
+            println!("{}", waiting());
+        }
         stop.cancel();
     });
     shutdown.run(Duration::from_secs(1), gateway.run(&shutdown)).await.unwrap();
@@ -87,7 +89,8 @@ async fn serve() {
 struct Server {
     process: Child,
     /// Closed, it ends.
-    _stdin: ChildStdin,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -95,10 +98,10 @@ impl Server {
     fn start() -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         let mut process = command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let stdin = process.stdin.take().unwrap();
-        Self { process, _stdin: stdin, address: line.trim().parse().unwrap() }
+        let (mut line, questions) = (String::new(), process.stdin.take().unwrap());
+        let mut answers = BufReader::new(process.stdout.take().unwrap());
+        answers.read_line(&mut line).unwrap();
+        Self { process, questions, answers, address: line.trim().parse().unwrap() }
     }
 
     /// In MiB: resident now, and the most it ever was.
@@ -109,6 +112,13 @@ impl Server {
             line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
         };
         (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    fn waiting(&mut self) -> usize {
+        let mut line = String::new();
+        self.questions.write_all(b"\n").unwrap();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().parse().unwrap()
     }
 
     async fn channel(&self) -> Channel {
@@ -124,14 +134,14 @@ impl Drop for Server {
 }
 
 async fn measure(way: Way, callers: usize) {
-    let server = Server::start();
+    let mut server = Server::start();
     let (idle, _) = server.resident();
     let mut waiting = JoinSet::new();
     let since = Instant::now();
     let looking = looks(&server, LOOKS);
     let filling = fill(&server, way, callers, &mut waiting);
     let (while_filling, ()) = tokio::join!(looking, filling);
-    until_all_wait(&server, callers).await;
+    until_all_wait(&mut server, callers).await;
     let took = since.elapsed();
     let (resident, peak) = server.resident();
     let while_waiting = looks(&server, LOOKS).await;
@@ -211,16 +221,8 @@ async fn upload(address: SocketAddr, picture: Bytes, permit: OwnedSemaphorePermi
 }
 
 /// Until the gateway itself says that all wait.
-async fn until_all_wait(server: &Server, callers: usize) {
-    let said = format!("<dd>{callers}</dd>");
-    loop {
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        if page.contains(&said) {
-            return;
-        }
+async fn until_all_wait(server: &mut Server, callers: usize) {
+    while server.waiting() < callers {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
