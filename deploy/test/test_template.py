@@ -117,8 +117,13 @@ def test_only_the_callers_port_is_open_and_only_to_whom_the_stack_names(template
 
 def test_options_that_user_data_sets_are_options_of_the_service():
     services = {"gateway": "gateway", "autoscaler": "autoscaler", "worker": "classifier-worker"}
+    # Options that services share, by the file they are in.
+    shared = {"AccessOptions": "options.rs", "InternalOptions": "internal.rs", "PeerOptions": "peers.rs"}
     for service, crate in services.items():
         source = (DEPLOY.parent / crate / "src" / "options.rs").read_text()
+        for group, file in shared.items():
+            if f"{group}," in source:
+                source += (DEPLOY.parent / "platform" / "src" / "auth" / file).read_text()
         for line in (DEPLOY / "aws" / "cloud-init" / f"{service}.yaml").read_text().splitlines():
             for word in line.replace("echo", "").split():
                 name = word.strip("\"'").split("=")[0]
