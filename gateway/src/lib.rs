@@ -65,6 +65,7 @@ mod repeat;
 mod replies;
 #[cfg(feature = "aws")]
 mod reply_queue;
+mod result_body;
 mod stream;
 mod supply;
 #[cfg(not(feature = "aws"))]

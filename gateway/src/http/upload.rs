@@ -54,7 +54,7 @@ pub(super) async fn answer(State(http): State<Http>, request: Request) -> Respon
         let image = Image { source: Some(Source::Content(part.content)), custom_id: part.file_name.clone() };
         let one = One { image, options: Some(options), deadline, patience: Patience::Held };
         let result = idempotent::classify(&http.core, &head, "/upload", one).await?;
-        write(format, &part.file_name, result)
+        write(format, &part.file_name, &result)
     };
     match answered.await {
         Ok(response) => response,
@@ -66,7 +66,7 @@ pub(super) async fn answer(State(http): State<Http>, request: Request) -> Respon
     }
 }
 
-fn write(format: Format, file_name: &str, result: ImageResult) -> Result<Response> {
+fn write(format: Format, file_name: &str, result: &ImageResult) -> Result<Response> {
     let top = result.classifications.first();
     let label = top.ok_or_else(|| Error::new(Kind::InferenceFailed, "the model named no class"))?;
     match format.line(file_name, &label.label) {

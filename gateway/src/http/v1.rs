@@ -8,11 +8,15 @@ use axum::{
 };
 use bytes::Bytes;
 use platform::{Error, Kind, Result, options::parse_duration};
-use proto::v1::{ClassifyOptions, ExecutionInfo, Image, ImageResult, image::Source};
+use proto::v1::{ClassifyOptions, Image, ImageResult, image::Source};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{admission::Patience, core::One};
+use crate::{
+    admission::Patience,
+    core::One,
+    result_body::{ClassificationBody, ExecutionBody, classifications},
+};
 
 use super::{Http, body, idempotent, part, problem};
 
@@ -34,7 +38,7 @@ pub(super) async fn classify(
     request: Request,
 ) -> Response {
     match answer(&http, query, request).await {
-        Ok(result) => Json(ResultBody::from(result)).into_response(),
+        Ok(result) => Json(ResultBody::from(&result)).into_response(),
         Err(error) => problem(&error, None),
     }
 }
@@ -102,67 +106,21 @@ async fn classify_content(http: &Http, head: &Parts, sent: Sent) -> Result<Image
     idempotent::classify(&http.core, head, "/v1/classify", one).await
 }
 
-/// `ImageResult` of a success, with the names of the API and durations in seconds.
+/// `ImageResult` of a success.
 #[derive(Debug, Serialize)]
-pub(super) struct ResultBody {
-    custom_id: String,
-    classifications: Vec<ClassificationBody>,
+pub(super) struct ResultBody<'a> {
+    custom_id: &'a str,
+    classifications: Vec<ClassificationBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    execution: Option<ExecutionBody>,
+    execution: Option<ExecutionBody<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct ClassificationBody {
-    class_id: u32,
-    label: String,
-    score: f32,
-}
-
-#[derive(Debug, Serialize)]
-struct ExecutionBody {
-    model: String,
-    model_version: String,
-    worker_id: String,
-    instance_id: String,
-    attempt: u32,
-    cached: bool,
-    batch_size: u32,
-    queue_seconds: f64,
-    decode_seconds: f64,
-    inference_seconds: f64,
-}
-
-impl From<ImageResult> for ResultBody {
-    fn from(result: ImageResult) -> Self {
-        let classifications = result.classifications.into_iter().map(|class| ClassificationBody {
-            class_id: class.class_id,
-            label: class.label,
-            score: class.score,
-        });
+impl<'a> From<&'a ImageResult> for ResultBody<'a> {
+    fn from(result: &'a ImageResult) -> Self {
         Self {
-            custom_id: result.custom_id,
-            classifications: classifications.collect(),
-            execution: result.execution.map(ExecutionBody::from),
-        }
-    }
-}
-
-impl From<ExecutionInfo> for ExecutionBody {
-    fn from(info: ExecutionInfo) -> Self {
-        let seconds = |duration: Option<prost_types::Duration>| {
-            platform::time::from_proto(duration.as_ref()).unwrap_or_default().as_secs_f64()
-        };
-        Self {
-            queue_seconds: seconds(info.queue_duration),
-            decode_seconds: seconds(info.decode_duration),
-            inference_seconds: seconds(info.inference_duration),
-            model: info.model,
-            model_version: info.model_version,
-            worker_id: info.worker_id,
-            instance_id: info.instance_id,
-            attempt: info.attempt,
-            cached: info.cached,
-            batch_size: info.batch_size,
+            custom_id: &result.custom_id,
+            classifications: classifications(result),
+            execution: result.execution.as_ref().map(ExecutionBody::from),
         }
     }
 }
